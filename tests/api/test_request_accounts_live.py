@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from providers.image_files import file_of, gradient
 from stepwell.api.requests.connection_limits import RESERVED, ConnectionLimits
-from stepwell.engine.admission.local_admission import LocalAdmission
+from stepwell.engine.dispatch.local_dispatcher import LocalDispatcher
 from stepwell.providers.local.preview import LocalPreviews
 from stepwell.rules.access.signed_urls import CallbackUrls
 from stepwell.rules.memory_shares import MemoryShare
@@ -43,7 +43,7 @@ class Accounts:
         self.workers: list[Hashable] = []
         self.requests: list[Hashable] = []
         self.shares: list[MemoryShare] = []
-        begin, request, child_process = FairTurns.begin, MemoryGovernor.request, LocalAdmission.child_process
+        begin, request, child_process = FairTurns.begin, MemoryGovernor.request, LocalDispatcher.child_process
         end = ConnectionLimits.end_request_of_tenant
 
         async def begin_turn(turns: FairTurns, tenant: Hashable, weight: int = 1) -> None:
@@ -54,7 +54,7 @@ class Accounts:
             self.shares.append(share)
             return await request(governor, share, *rest)
 
-        def take_process(local: LocalAdmission, tenant: str | None, *rest: Any) -> Any:
+        def take_process(local: LocalDispatcher, tenant: str | None, *rest: Any) -> Any:
             self.workers.append(tenant)
             return child_process(local, tenant, *rest)
 
@@ -64,7 +64,7 @@ class Accounts:
 
         monkeypatch.setattr(FairTurns, "begin", begin_turn)
         monkeypatch.setattr(MemoryGovernor, "request", request_memory)
-        monkeypatch.setattr(LocalAdmission, "child_process", take_process)
+        monkeypatch.setattr(LocalDispatcher, "child_process", take_process)
         monkeypatch.setattr(ConnectionLimits, "end_request_of_tenant", end_request)
 
     @property

@@ -85,7 +85,7 @@ def test_a_step_after_a_skipped_one_starts_before_the_other_dependencies_of_that
 
 def test_an_answer_that_comes_while_the_workflow_is_paused_is_ignored_and_asked_for_again() -> None:
     sim = flow(StepSpec(condition=True), StepSpec())
-    sim.do(sim.admit_input(1))  # so that it stays in memory
+    sim.do(sim.dispatch_input(1))  # so that it stays in memory
     late = sim.answer_input(0)
     sim.do(Pause(ACTOR))
     assert not sim.do(late).has_rows
@@ -98,7 +98,7 @@ def test_an_answer_that_comes_while_the_workflow_is_paused_is_ignored_and_asked_
 
 def test_a_step_whose_condition_was_true_before_a_pause_is_asked_again() -> None:
     sim = flow(StepSpec(condition=True), StepSpec())
-    sim.do(sim.admit_input(1))
+    sim.do(sim.dispatch_input(1))
     answer(sim, 0)
     sim.do(Pause(ACTOR))
     sim.resume()
@@ -164,7 +164,7 @@ def test_the_best_run_counts_if_a_later_one_fails() -> None:
 
 def test_a_repetition_goes_on_after_a_pause_with_the_run_at_which_it_was() -> None:
     sim = flow(StepSpec(repeat=RepeatSpec(3, None, has_best=False)), StepSpec())
-    sim.do(sim.admit_input(1))
+    sim.do(sim.dispatch_input(1))
     run_step(sim, 0)
     sim.do(Pause(ACTOR))
     assert (sim.statuses[0], sim.run_number(0)) == (PENDING, 1)
@@ -191,8 +191,8 @@ def test_the_best_result_so_far_counts_after_a_restart() -> None:
 
 def test_the_best_result_so_far_is_stored_although_the_next_attempt_begins_in_the_same_transaction() -> None:
     sim = flow(StepSpec(repeat=RepeatSpec(2, None, has_best=True), scripts={1: Script(succeeds=False)}))
-    sim.do(sim.admit_input(0))
-    sim.do(sim.end_input(0), sim.admit_input(0))
+    sim.do(sim.dispatch_input(0))
+    sim.do(sim.end_input(0), sim.dispatch_input(0))
     sim.do(sim.end_input(0))
     assert (sim.status, sim.result(0)) == (WorkflowStatus.COMPLETED, {"run": 0})
 
@@ -437,7 +437,7 @@ def test_a_parked_workflow_that_continues_after_failures_goes_on_after_a_decisio
 def test_a_rejection_that_does_not_stop_a_parked_workflow_leaves_the_times_of_its_retries() -> None:
     sim = flow(StepSpec(scripts={0: Script(flaky=1)}), approval(optional=True))
     answer(sim, 1)
-    sim.do(sim.admit_input(0))
+    sim.do(sim.dispatch_input(0))
     sim.do(replace(sim.end_input(0), retry_after_s=3600.0))
     sim.do(Park())
     sim.load_for_verb()

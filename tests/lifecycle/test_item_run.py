@@ -16,7 +16,7 @@ def test_at_most_so_many_items_are_under_way_and_the_first_ones_begin_first() ->
     first, second = sim.startable()
     assert (sim.item_rows[first].place, sim.item_rows[second].place) == ((0, 0), (0, 1))
     for position in (first, second):
-        sim.do(sim.admit_input(position))
+        sim.do(sim.dispatch_input(position))
     assert sim.startable() == []
     sim.do(sim.end_input(second))
     assert [sim.item_rows[position].place for position in sim.startable()] == [(0, 2)]
@@ -26,9 +26,9 @@ def test_an_item_that_finds_no_room_and_cancels_the_others_ends_the_workflow() -
     sim = flow(StepSpec(items=2, concurrency=2), policy=OnFailure.CANCEL)
     answer(sim, 0)
     first, second = sim.startable()
-    sim.do(sim.admit_input(first))
+    sim.do(sim.dispatch_input(first))
     sim.run.output_budget.result_bytes = sim.run.output_budget.max_bytes
-    sim.do(sim.admit_input(second))
+    sim.do(sim.dispatch_input(second))
     assert (sim.status, sim.statuses) == (WorkflowStatus.FAILED, [FAILED])
 
 
@@ -42,8 +42,8 @@ def test_a_failed_item_starts_no_other_and_lets_running_ones_end() -> None:
     sim = flow(StepSpec(items=4, concurrency=2, scripts={(0, 0): Script(succeeds=False)}))
     answer(sim, 0)
     first, second = sim.startable()
-    sim.do(sim.admit_input(first))
-    sim.do(sim.admit_input(second))
+    sim.do(sim.dispatch_input(first))
+    sim.do(sim.dispatch_input(second))
     sim.do(sim.end_input(first))
     assert (sim.statuses, sim.startable()) == ([RUNNING], [])
     sim.do(sim.end_input(second))
@@ -83,7 +83,7 @@ def test_the_items_of_a_step_are_not_evaluated_again_after_a_failure() -> None:
 def test_a_step_with_items_is_pending_while_the_workflow_is_paused_and_none_is_under_way() -> None:
     sim = flow(StepSpec(items=3, concurrency=1))
     answer(sim, 0)
-    sim.do(sim.admit_input(sim.startable()[0]))
+    sim.do(sim.dispatch_input(sim.startable()[0]))
     sim.do(Pause(ACTOR))
     assert sim.statuses == [RUNNING]
     sim.do(sim.end_input(next(iter(sim.live))))
@@ -103,7 +103,7 @@ def test_an_item_does_not_start_when_no_result_has_room() -> None:
     sim = flow(StepSpec(items=2, concurrency=1, collect=True))
     answer(sim, 0)
     sim.run.output_budget.result_bytes = sim.run.output_budget.max_bytes
-    sim.do(sim.admit_input(sim.startable()[0]))
+    sim.do(sim.dispatch_input(sim.startable()[0]))
     assert sim.task_rows == {}
     assert [row.status for row in sim.item_rows.values()] == [FAILED, PENDING]
 

@@ -33,9 +33,9 @@ def sim_in(status: WorkflowStatus) -> SimulatedRun:
     """A chain of three, brought to *status* by inputs alone."""
     sim = SimulatedRun(CHAIN3, started=status is not PENDING)
     if status in (RUNNING, PAUSED, CANCELLED, FAILED):
-        sim.admit(0)
+        sim.dispatch(0)
         sim.succeed(0)
-        sim.admit(1)
+        sim.dispatch(1)
     if status is PAUSED:
         sim.pause()
     if status is CANCELLED:
@@ -95,15 +95,15 @@ def test_update_keeps_what_is_absent_and_clears_null() -> None:
 def test_a_diamond_runs_in_order_and_emits_its_events() -> None:
     sim = SimulatedRun(DIAMOND)
     assert sim.queue == {0}
-    started = sim.admit(0)
+    started = sim.dispatch(0)
     task = started.effects[0]
     assert isinstance(task, StartAttempt)
     assert (task.task.status, task.task.attempt, task.task.seed) == (TaskStatus.RUNNING, 1, 1)
     assert sim.succeed(0).ready == [1, 2]
-    sim.admit(1, 2)
+    sim.dispatch(1, 2)
     assert sim.succeed(2).ready == []
     assert sim.succeed(1).ready == [3]
-    sim.admit(3)
+    sim.dispatch(3)
     sim.later(5)
     sim.succeed(3, result=b'{"a":1}')
     assert sim.status is COMPLETED
@@ -119,11 +119,11 @@ def test_a_diamond_runs_in_order_and_emits_its_events() -> None:
 
 def test_results_stay_in_memory_while_a_mapping_may_read_them() -> None:
     sim = SimulatedRun(CHAIN3, sources=[(), (0,), (0, 0)])
-    sim.admit(0)
+    sim.dispatch(0)
     sim.succeed(0, result=b"zero")
     for position in (1, 2):
         assert sim.run.steps[0].result == b"zero"
-        sim.admit(position)
+        sim.dispatch(position)
         sim.succeed(position)
     assert sim.run.steps[0].result is None
     assert sim.step_rows[0].result == b"zero"
@@ -132,7 +132,7 @@ def test_results_stay_in_memory_while_a_mapping_may_read_them() -> None:
 def fail_amid(policy: str) -> SimulatedRun:
     """Of s0, s1, s2 (and s3 after s0, s4 after s1, s5 after s4 and s2) s0 fails, s1 runs, s2 waits for its retry."""
     sim = SimulatedRun(((), (), (), (0,), (1,), (4, 2)), config_of(policy))
-    sim.admit(0, 1, 2)
+    sim.dispatch(0, 1, 2)
     sim.fail(2, retryable=True)
     sim.fail(0, error="broken")
     return sim
@@ -142,7 +142,7 @@ def test_drain_lets_running_steps_end_and_holds_back_retries() -> None:
     sim = fail_amid("drain")
     assert sim.statuses == [S.FAILED, S.RUNNING, S.PENDING, S.PENDING, S.PENDING, S.PENDING]
     assert sim.events[-1].data == {"error": "broken", "held_back": ["s2"]}
-    assert not sim.admit(2).has_rows
+    assert not sim.dispatch(2).has_rows
     decision = sim.succeed(1)
     assert decision.ready == []
     assert (sim.short_history()[-1], sim.status) == ("workflow.failed", FAILED)
@@ -153,7 +153,7 @@ def test_drain_lets_running_steps_end_and_holds_back_retries() -> None:
 
 def test_drain_also_holds_back_a_retry_that_waits_for_a_slot() -> None:
     sim = SimulatedRun(((), ()))
-    sim.admit(0, 1)
+    sim.dispatch(0, 1)
     sim.fail(1, retryable=True)
     sim.due(1)
     sim.fail(0)
@@ -184,7 +184,7 @@ def test_on_failure_continue_runs_steps_that_do_not_depend_on_the_failed_one() -
 
 def test_on_failure_continue_skips_each_transitive_dependant_once() -> None:
     sim = SimulatedRun(((), (), (0,), (2,), (3, 1)), config_of("continue"))
-    sim.admit(0, 1)
+    sim.dispatch(0, 1)
     sim.fail(0)
     sim.fail(1)
     assert sim.statuses == [S.FAILED, S.FAILED, S.SKIPPED, S.SKIPPED, S.SKIPPED]
@@ -198,7 +198,7 @@ def test_on_failure_continue_skips_each_transitive_dependant_once() -> None:
 def test_a_paused_workflow_with_a_failed_step_ends_when_nothing_runs(policy: str) -> None:
     for outcome, status in (("ok", PAUSED), ("failed", FAILED)):
         sim = SimulatedRun(((), (), (1,)), config_of(policy))
-        sim.admit(0, 1)
+        sim.dispatch(0, 1)
         assert sim.pause().workflow.owner == OWNER
         sim.succeed(0)
         assert sim.short_history()[-1] == "step.completed s0"
@@ -210,7 +210,7 @@ def test_a_paused_workflow_with_a_failed_step_ends_when_nothing_runs(policy: str
 
 def test_a_paused_workflow_completes_with_its_last_running_step() -> None:
     sim = SimulatedRun()
-    sim.admit(0)
+    sim.dispatch(0)
     sim.pause()
     sim.succeed(0)
     assert sim.status is COMPLETED
@@ -218,7 +218,7 @@ def test_a_paused_workflow_completes_with_its_last_running_step() -> None:
 
 def test_a_workflow_paused_with_a_failed_step_and_none_running_fails() -> None:
     sim = SimulatedRun(((), ()), config_of("continue"))
-    sim.admit(0)
+    sim.dispatch(0)
     sim.fail(0)
     sim.pause()
     assert sim.short_history()[-2:] == ["workflow.paused", "workflow.failed"]
@@ -227,7 +227,7 @@ def test_a_workflow_paused_with_a_failed_step_and_none_running_fails() -> None:
 
 def test_cancel_cancels_every_step_that_is_not_completed() -> None:
     sim = SimulatedRun(((), (), (), (), (1,)))
-    sim.admit(0, 1, 2, 3)
+    sim.dispatch(0, 1, 2, 3)
     sim.succeed(0)
     sim.fail(2, retryable=True)
     sim.fail(3)  # s2 is held back
@@ -280,7 +280,7 @@ def test_resume_of_a_paused_workflow_lets_a_live_attempt_continue() -> None:
 def test_only_a_change_of_owner_increases_the_epoch() -> None:
     sim = SimulatedRun(CHAIN3)
     assert (sim.workflow.owner, sim.workflow.epoch) == (OWNER, 1)
-    sim.admit(0)
+    sim.dispatch(0)
     sim.pause()
     sim.resume()
     assert (sim.workflow.owner, sim.workflow.epoch) == (OWNER, 1)

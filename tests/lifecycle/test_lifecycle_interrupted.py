@@ -10,9 +10,9 @@ from stepwell.contract.enums import StepStatus, WorkflowStatus
 from stepwell.lifecycle.effects import DeadlineAt, StartAttempt, WakeAt
 from stepwell.lifecycle.inputs import (
     SERVICE,
-    Admitted,
     AttemptFailed,
     DeadlinePassed,
+    Dispatched,
     GiveUp,
     RetryDue,
     Succeeded,
@@ -27,7 +27,7 @@ NOBODY = UUID(int=404)
 def test_the_timeout_cancels_running_and_waiting_steps_and_resume_restarts_it() -> None:
     sim = SimulatedRun(((), (), (), (0,)), config_of(timeout=10))
     assert sim.deadline == EPOCH + timedelta(seconds=10)
-    sim.admit(0, 1, 2)
+    sim.dispatch(0, 1, 2)
     sim.fail(1, retryable=True, jitter=0.9)
     sim.fail(2, retryable=True, jitter=0.0)
     sim.due(2)
@@ -46,7 +46,7 @@ def test_the_timeout_cancels_running_and_waiting_steps_and_resume_restarts_it() 
 
 def test_the_timeout_does_not_count_while_paused() -> None:
     sim = SimulatedRun(((), ()), config_of(timeout=10))
-    sim.admit(0)
+    sim.dispatch(0)
     sim.later(4)
     sim.pause()
     assert sim.deadline is None
@@ -79,7 +79,7 @@ def test_the_timeout_is_reported_as_a_person_writes_it(timeout: float, said: str
 
 def test_giving_up_ends_open_workflows_only() -> None:
     sim = SimulatedRun(CHAIN3)
-    sim.admit(0)
+    sim.dispatch(0)
     sim.do(GiveUp("killed 20 processes"))
     assert (sim.status, sim.workflow.failure, sim.live) == (FAILED, "killed 20 processes", {})
     sim.resume()
@@ -93,7 +93,7 @@ def test_giving_up_ends_open_workflows_only() -> None:
 @pytest.mark.parametrize("paused", [False, True])
 def test_giving_up_cancels_a_workflow_whose_parent_was_cancelled(*, paused: bool) -> None:
     sim = SimulatedRun(CHAIN3)
-    sim.admit(0)
+    sim.dispatch(0)
     if paused:
         sim.pause()
     sim.do(GiveUp("its parent was CANCELLED", cancels=True))
@@ -104,7 +104,7 @@ def test_giving_up_cancels_a_workflow_whose_parent_was_cancelled(*, paused: bool
 @pytest.mark.parametrize("ender", ["cancel", "timeout", "policy", "cleanup"])
 def test_an_input_that_comes_too_late_changes_nothing(ender: str) -> None:
     sim = SimulatedRun(((), (), ()), config_of("cancel", timeout=10))
-    sim.admit(0, 1)
+    sim.dispatch(0, 1)
     task = sim.live[0].id
     match ender:
         case "cancel":
@@ -118,8 +118,8 @@ def test_an_input_that_comes_too_late_changes_nothing(ender: str) -> None:
             sim.cleanup()
     for late in (
         *(Succeeded(0, task, b"{}"), AttemptFailed(0, task, "x", True, True, 0.5)),  # noqa: FBT003
-        *(Succeeded(2, NOBODY, b"{}"), Succeeded(99, NOBODY, b"{}"), Admitted(99, NOBODY, 1), RetryDue(99)),
-        *(Admitted(0, NOBODY, 1), Admitted(2, NOBODY, 1), RetryDue(0), DeadlinePassed(), GiveUp("late")),
+        *(Succeeded(2, NOBODY, b"{}"), Succeeded(99, NOBODY, b"{}"), Dispatched(99, NOBODY, 1), RetryDue(99)),
+        *(Dispatched(0, NOBODY, 1), Dispatched(2, NOBODY, 1), RetryDue(0), DeadlinePassed(), GiveUp("late")),
     ):
         before = sim.picture()
         decision = sim.do(late)
@@ -129,29 +129,29 @@ def test_an_input_that_comes_too_late_changes_nothing(ender: str) -> None:
 
 def test_the_result_of_another_attempt_changes_nothing() -> None:
     sim = SimulatedRun()
-    sim.admit(0)
+    sim.dispatch(0)
     for late in (Succeeded(0, NOBODY, b"{}"), AttemptFailed(0, NOBODY, "x", True, True, 0.5), RetryDue(0)):  # noqa: FBT003
         before = sim.picture()
         assert not sim.do(late).has_rows
         assert sim.picture() == before
-    assert not sim.do(Admitted(0, NOBODY, 1)).effects
+    assert not sim.do(Dispatched(0, NOBODY, 1)).effects
 
 
 def test_a_new_process_continues_the_open_attempts() -> None:
     sim = SimulatedRun(((), (), (), (0,)), config_of(timeout=10))
-    sim.admit(0, 1)
+    sim.dispatch(0, 1)
     sim.fail(1, retryable=True)
     task, at = sim.live[0], sim.step_rows[1].next_attempt_at
     assert at is not None
     sim.crash()
     assert (sim.queue, sim.wake, sim.deadline) == ({0, 2}, {1: at}, EPOCH + timedelta(seconds=10))
-    again = sim.admit(0)
+    again = sim.dispatch(0)
     assert again.effects == [StartAttempt(task)]
     assert not again.has_rows
     sim.pause()
     sim.crash()
     assert (sim.queue, sim.wake, sim.deadline) == ({0}, {}, None)
-    assert sim.admit(0).effects == [StartAttempt(task)]  # a running step ends, also while PAUSED
+    assert sim.dispatch(0).effects == [StartAttempt(task)]  # a running step ends, also while PAUSED
     sim.succeed(0)
     assert sim.status is PAUSED
 
@@ -159,7 +159,7 @@ def test_a_new_process_continues_the_open_attempts() -> None:
 def test_a_decision_can_be_merged_with_the_next() -> None:
     sim = SimulatedRun(started=False)
     first = sim.run.apply(sim.start_input(), sim.now)
-    second = sim.run.apply(sim.admit_input(0), sim.now)
+    second = sim.run.apply(sim.dispatch_input(0), sim.now)
     idle = sim.run.apply(RetryDue(0), sim.now)
     first.merge(second)
     first.merge(idle)

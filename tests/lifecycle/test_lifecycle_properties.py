@@ -22,11 +22,11 @@ from stepwell.contract.enums import EventType, OnFailure, ProviderType, RunIf, S
 from stepwell.contract.tasks import Cost
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.inputs import (
-    Admitted,
     AttemptFailed,
     Cancel,
     Cleanup,
     DeadlinePassed,
+    Dispatched,
     GiveUp,
     Input,
     Pause,
@@ -56,7 +56,7 @@ class Op(Struct, frozen=True):
     crash: str
 
 
-_KINDS = "admit " * 6 + "succeed " * 2 + "fail " * 4 + "due " * 4 + "pause " + "resume " * 3 + "late " * 2
+_KINDS = "dispatch " * 6 + "succeed " * 2 + "fail " * 4 + "due " * 4 + "pause " + "resume " * 3 + "late " * 2
 kinds = st.sampled_from((_KINDS + "later deadline cancel cleanup start update give_up").split())
 ops = st.builds(Op, kinds, st.integers(0, 20), st.integers(0, 15), st.sampled_from(["", "", "", "after", "instead"]))
 scripts = st.integers(0, 60).flatmap(lambda size: st.lists(ops, min_size=size, max_size=size))
@@ -99,14 +99,14 @@ def sims(draw: st.DrawFn) -> Callable[[], SimulatedRun]:
 
 def given_by(sim: SimulatedRun, op: Op) -> Input | None:  # noqa: C901, PLR0912 - one case an operation
     """The input that *op* means now; None where it means nothing."""
-    among = {"admit": sim.waiting, "succeed": sorted(sim.live), "fail": sorted(sim.live), "due": sim.sleeping}
+    among = {"dispatch": sim.waiting, "succeed": sorted(sim.live), "fail": sorted(sim.live), "due": sim.sleeping}
     kind, position = op.kind, 0
     if kind in among:
-        kind = next((kind for kind in (kind, "due", "admit", "fail") if among[kind]), "resume")
+        kind = next((kind for kind in (kind, "due", "dispatch", "fail") if among[kind]), "resume")
         position = among[kind][op.pick % len(among[kind])] if kind in among else 0
     match kind:
-        case "admit":
-            return sim.admit_input(position)
+        case "dispatch":
+            return sim.dispatch_input(position)
         case "succeed":
             return Succeeded(position, sim.live[position].id, b"{}", cost=PRICE if op.flags & 1 else None)
         case "fail":
@@ -152,7 +152,7 @@ def late_input(sim: SimulatedRun, op: Op) -> Input:
         case 1:
             return AttemptFailed(position, old, "late", retryable=True, provider_fault=True, jitter=0.5)
         case 2 if position not in sim.waiting:
-            return Admitted(position, UUID(int=1), 1)
+            return Dispatched(position, UUID(int=1), 1)
         case _:
             return RetryDue(position if position not in sim.sleeping else 99)
 
@@ -265,7 +265,7 @@ def batches_of(run: Run, inputs: list[tuple[Input, datetime]], sent: list[bool],
             extends
             and run.is_plain
             and batches[-1].has_rows
-            and isinstance(input_, Admitted | Succeeded)
+            and isinstance(input_, Dispatched | Succeeded)
             and run.extend(batches[-1], input_, now)
         ):
             batches[-1].merge(run.apply(input_, now))
@@ -381,7 +381,7 @@ class Big:
     def wave(self, ready: list[int], then: Callable[[int, UUID], Input]) -> list[int]:
         """All of *ready* get a slot, then all of them end."""
         for position in ready:
-            self.run.apply(Admitted(position, UUID(int=position + 1), 1), EPOCH)
+            self.run.apply(Dispatched(position, UUID(int=position + 1), 1), EPOCH)
         decisions: list[Decision] = [self.run.apply(then(p, UUID(int=p + 1)), EPOCH) for p in ready]
         timers = [
             effect.position for decision in decisions for effect in decision.effects if hasattr(effect, "position")

@@ -44,12 +44,12 @@ S = StepStatus
 
 
 class Remote(SimulatedRun):
-    """A `SimulatedRun` of steps that FAL does; the first is admitted."""
+    """A `SimulatedRun` of steps that FAL does; the first is dispatched."""
 
     def __init__(self, *, steps: int = 1, config: WorkflowConfig | None = None, max_retries: int = 3) -> None:
         dag = ((),) * steps
         super().__init__(dag, config, max_retries=max_retries, provider=ProviderType.FAL, fallback=FALLBACK)
-        self.admit(0)
+        self.dispatch(0)
 
     @property
     def task(self) -> Task:
@@ -101,7 +101,7 @@ def test_after_a_crash_the_attempt_continues_from_its_recorded_phase(stage: str)
         sim.submit()
     before = sim.task
     sim.crash()
-    (effect,) = sim.admit(0).effects
+    (effect,) = sim.dispatch(0).effects
     assert effect == StartAttempt(before)
     assert (before.sent is None, before.remote_id) == (stage == "none", "job-1" if stage == "submitted" else None)
     assert before.outcome_unknown is (stage == "lost")
@@ -134,7 +134,7 @@ def test_resubmit_counts_the_unknown_attempt_and_allows_the_fallback() -> None:
     sim.fail(0, retryable=True, provider_fault=True)
     assert sim.run.steps[0].on_fallback
     sim.due(0)
-    sim.admit(0)
+    sim.dispatch(0)
     assert (sim.task.provider, sim.task.attempt, sim.task.sent) == (FALLBACK, 2, None)
 
 
@@ -150,7 +150,7 @@ def test_an_attempt_cancelled_before_its_request_was_sent_never_started() -> Non
 
 def test_work_in_this_process_has_no_receipt() -> None:
     sim = SimulatedRun()
-    sim.do(replace(sim.admit_input(0), in_process=True))
+    sim.do(replace(sim.dispatch_input(0), in_process=True))
     sim.cancel()
     assert [task.cancel_receipt for task in sim.task_rows.values()] == [None]
 
@@ -160,7 +160,7 @@ def test_an_attempt_of_an_earlier_process_has_a_receipt_if_its_provider_is_remot
     in_process: list[int], receipt: CancelReceipt | None
 ) -> None:
     before = SimulatedRun()
-    before.admit(0)
+    before.dispatch(0)
     run, tasks = before.run, before.run.open_tasks()
     later = Run(StoredRun(run.state, run.config, run.plans, run.steps, open_tasks=tasks, in_process=in_process))
     decision = later.apply(Cancel("alice"), EPOCH)
@@ -225,7 +225,7 @@ def test_a_timeout_ends_the_job_and_counts_as_a_failure() -> None:
     assert [type(effect) for effect in decision.effects] == [FollowUp, WakeAt]
     assert (sim.task_rows[first].status, sim.task_rows[first].cancel_receipt) == (TaskStatus.FAILED, "unknown")
     sim.due(0)
-    sim.admit(0)
+    sim.dispatch(0)
     assert sim.task.attempt == 2
     sim.settle(CancelReceipt.FINISHED_TOO_LATE)
     assert sim.task_rows[first].cancel_receipt is CancelReceipt.FINISHED_TOO_LATE
@@ -254,7 +254,7 @@ def test_every_way_to_cancel_an_attempt_follows_its_job_up(how: str) -> None:
     if how == "deadline":
         sim.timeout()
     else:
-        sim.admit(1)
+        sim.dispatch(1)
         sim.fail(1, provider_fault=False)
     assert (sim.status, len(sim.following), sim.workflow.owner) == (WorkflowStatus.FAILED, 1, OWNER)
     sim.resume()

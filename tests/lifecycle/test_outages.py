@@ -20,14 +20,14 @@ def try_until(sim: SimulatedRun, seconds: float) -> int:
     while sim.now < EPOCH + timedelta(seconds=seconds):
         away(sim)
         sim.due(0)
-        sim.admit(0)
+        sim.dispatch(0)
         tries += 1
     return tries
 
 
 def test_a_minute_of_outage_costs_no_retry_and_no_second_task() -> None:
     sim = SimulatedRun(max_retries=0)
-    sim.admit(0)
+    sim.dispatch(0)
     assert 4 <= try_until(sim, 60) <= 12
     sim.succeed(0)
     (step,) = sim.step_rows
@@ -40,33 +40,33 @@ def test_a_minute_of_outage_costs_no_retry_and_no_second_task() -> None:
 
 def test_the_pauses_grow_to_half_a_minute() -> None:
     sim = SimulatedRun()
-    sim.admit(0)
+    sim.dispatch(0)
     pauses: list[float] = []
     while len(pauses) < 12:
         away(sim)
         pauses.append((sim.wake[0] - sim.now).total_seconds())
         sim.due(0)
-        sim.admit(0)
+        sim.dispatch(0)
     assert pauses == sorted(pauses)
     assert (pauses[0], pauses[-1]) == (0.75, 22.5)  # three quarters by a jitter of 0.5
 
 
 def test_a_longer_retry_after_is_the_pause() -> None:
     sim = SimulatedRun()
-    sim.admit(0)
+    sim.dispatch(0)
     away(sim, retry_after_s=45)
     assert sim.wake[0] == sim.now + timedelta(seconds=45)
 
 
 def test_after_the_time_of_outages_a_try_counts_as_a_failure() -> None:
     sim = SimulatedRun(config=WorkflowConfig(retry=RetryPolicy(outage_s=60)), max_retries=1)
-    sim.admit(0)
+    sim.dispatch(0)
     try_until(sim, 20)
     sim.later(60)
     away(sim)
     assert [task.status for task in sim.task_rows.values()] == [TaskStatus.FAILED]
     sim.due(0)
-    sim.admit(0)
+    sim.dispatch(0)
     away(sim)
     assert (sim.status, sim.step_rows[0].attempt) == (WorkflowStatus.FAILED, 2)
 
@@ -74,23 +74,23 @@ def test_after_the_time_of_outages_a_try_counts_as_a_failure() -> None:
 @pytest.mark.parametrize("config", [WorkflowConfig(retry=RetryPolicy(outage_s=0)), WorkflowConfig()])
 def test_without_time_for_outages_and_beyond_it_a_failure_counts_at_once(config: WorkflowConfig) -> None:
     sim = SimulatedRun(config=config, max_retries=0)
-    sim.admit(0)
+    sim.dispatch(0)
     away(sim, retry_after_s=601)
     assert sim.status is WorkflowStatus.FAILED
 
 
 def test_a_step_with_a_fallback_uses_it() -> None:
     sim = SimulatedRun(max_retries=0, provider=Provider.FAL, fallback=Provider.REPLICATE)
-    sim.admit(0)
+    sim.dispatch(0)
     away(sim)
     sim.due(0)
-    sim.admit(0)
+    sim.dispatch(0)
     assert [task.provider for task in sim.task_rows.values()] == [Provider.FAL, Provider.REPLICATE]
 
 
 def test_a_pause_of_the_workflow_withdraws_the_attempt_and_resume_begins_a_new_one() -> None:
     sim = SimulatedRun(max_retries=0)
-    sim.admit(0)
+    sim.dispatch(0)
     away(sim)
     sim.pause()
     assert (sim.statuses, sim.live, sim.run.open_tasks()) == ([StepStatus.PENDING], {}, [])
@@ -103,7 +103,7 @@ def test_a_pause_of_the_workflow_withdraws_the_attempt_and_resume_begins_a_new_o
 
 def test_an_outage_that_is_seen_while_nothing_may_start_counts_no_attempt() -> None:
     sim = SimulatedRun([[], []], max_retries=0)
-    sim.admit(0, 1)
+    sim.dispatch(0, 1)
     sim.fail(0)
     away(sim, 1)
     assert (sim.status, sim.statuses) == (WorkflowStatus.FAILED, [StepStatus.FAILED, StepStatus.PENDING])
@@ -114,7 +114,7 @@ def test_an_outage_that_is_seen_while_nothing_may_start_counts_no_attempt() -> N
 @pytest.mark.parametrize("on_failure", [OnFailure.DRAIN, OnFailure.CANCEL])
 def test_a_failure_elsewhere_ends_the_wait_for_a_provider(on_failure: OnFailure) -> None:
     sim = SimulatedRun([[], []], WorkflowConfig(on_failure=on_failure), max_retries=0)
-    sim.admit(0, 1)
+    sim.dispatch(0, 1)
     away(sim, 1)
     sim.fail(0)
     assert sim.status is WorkflowStatus.FAILED
@@ -123,7 +123,7 @@ def test_a_failure_elsewhere_ends_the_wait_for_a_provider(on_failure: OnFailure)
 
 def test_a_killed_process_loses_neither_the_attempt_nor_the_time_of_the_outage() -> None:
     sim = SimulatedRun(max_retries=0)
-    sim.admit(0)
+    sim.dispatch(0)
     try_until(sim, 20)
     away(sim)
     outage = sim.step_rows[0].flow
@@ -133,7 +133,7 @@ def test_a_killed_process_loses_neither_the_attempt_nor_the_time_of_the_outage()
     sim.due(0)
     sim.crash()
     sim.due(0)
-    sim.admit(0)
+    sim.dispatch(0)
     sim.crash()
     sim.take_up()
     sim.succeed(0)
@@ -142,7 +142,7 @@ def test_a_killed_process_loses_neither_the_attempt_nor_the_time_of_the_outage()
 
 def test_a_cancel_ends_the_wait_for_a_provider() -> None:
     sim = SimulatedRun()
-    sim.admit(0)
+    sim.dispatch(0)
     away(sim)
     sim.cancel()
     assert (sim.status, sim.statuses) == (WorkflowStatus.CANCELLED, [StepStatus.CANCELLED])

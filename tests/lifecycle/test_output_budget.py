@@ -17,7 +17,7 @@ REFUSAL = (
 def three_steps(**options: object) -> SimulatedRun:
     sim = SimulatedRun(((), (), ()), **options)  # type: ignore[arg-type]
     sim.run.output_budget.max_bytes = 10
-    sim.admit(0, 1, 2)
+    sim.dispatch(0, 1, 2)
     return sim
 
 
@@ -48,7 +48,7 @@ def test_a_late_result_of_an_earlier_attempt_is_not_counted() -> None:
     earlier = sim.live[0].id
     sim.fail(0, retryable=True)
     sim.due(0)
-    sim.admit(0)
+    sim.dispatch(0)
     assert not sim.do(Succeeded(0, earlier, b"x" * 11)).has_rows
     assert sim.run.output_budget.result_bytes == 0
 

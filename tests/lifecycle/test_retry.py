@@ -29,7 +29,7 @@ def exhaust(
     while sim.step_rows[position].status in (S.PENDING, S.RUNNING):
         if position in sim.wake:
             sim.due(position)
-        sim.admit(position)
+        sim.dispatch(position)
         asked.append(sim.live[position].provider)
         sim.fail(position, retryable=retryable, provider_fault=provider_fault)
     return [provider for provider in asked if provider is not None]
@@ -79,7 +79,7 @@ def test_the_retry_count_is_the_attempts_minus_one_per_provider() -> None:
     for _ in range(6):
         if 0 in sim.wake:
             sim.due(0)
-        sim.admit(0)
+        sim.dispatch(0)
         counts.append(sim.step_rows[0].retry_count)
         sim.fail(0, retryable=True)
     assert counts == [0, 1, 2, 2, 3, 4]
@@ -87,7 +87,7 @@ def test_the_retry_count_is_the_attempts_minus_one_per_provider() -> None:
 
 def test_between_attempts_a_step_is_running_and_shows_next_attempt_at() -> None:
     sim = SimulatedRun(config=WorkflowConfig(retry=RetryPolicy(base_s=8)))
-    sim.admit(0)
+    sim.dispatch(0)
     at = EPOCH + timedelta(seconds=4)
     failed = sim.fail(0, retryable=True, jitter=0.5, error="busy")
     step = sim.step_rows[0]
@@ -100,7 +100,7 @@ def test_between_attempts_a_step_is_running_and_shows_next_attempt_at() -> None:
     assert sim.due(0).ready == [0]
     assert sim.do(RetryDue(0)).ready == []
     sim.later(1)
-    sim.admit(0)
+    sim.dispatch(0)
     step = sim.step_rows[0]
     assert (step.next_attempt_at, step.attempt, step.started_at) == (None, 2, EPOCH)
     sim.succeed(0)
@@ -109,7 +109,7 @@ def test_between_attempts_a_step_is_running_and_shows_next_attempt_at() -> None:
 
 def test_the_fallback_starts_without_a_delay() -> None:
     sim = SimulatedRun(max_retries=0, fallback=FAL)
-    sim.admit(0)
+    sim.dispatch(0)
     sim.fail(0, retryable=True, retry_after_s=99)
     assert sim.step_rows[0].next_attempt_at == sim.now
     assert sim.step_rows[0].on_fallback
@@ -121,7 +121,7 @@ def test_the_fallback_starts_without_a_delay() -> None:
 )
 def test_retry_after_is_used_within_its_bounds(said: float, waits: float) -> None:
     sim = SimulatedRun()
-    sim.admit(0)
+    sim.dispatch(0)
     sim.fail(0, retryable=True, retry_after_s=said, jitter=0.99)
     assert sim.step_rows[0].next_attempt_at == EPOCH + timedelta(seconds=waits)
 
@@ -132,7 +132,7 @@ def test_the_backoff_of_a_fallback_starts_again() -> None:
     for _ in range(8):
         if 0 in sim.wake:
             sim.due(0)
-        sim.admit(0)
+        sim.dispatch(0)
         sim.fail(0, retryable=True, jitter=0.5)
         if (at := sim.step_rows[0].next_attempt_at) is not None:
             waits.append((at - sim.now).total_seconds())
@@ -204,7 +204,7 @@ def test_a_retry_needs_attempts_left_and_an_error_that_may_pass(
 @pytest.mark.parametrize("slot", [False, True])
 def test_pause_holds_back_a_retry_whether_its_time_has_come_or_not(slot: bool) -> None:  # noqa: FBT001
     sim = SimulatedRun(fallback=FAL)
-    sim.admit(0)
+    sim.dispatch(0)
     sim.fail(0, retryable=True)
     if slot:
         sim.due(0)
@@ -222,7 +222,7 @@ def test_pause_holds_back_a_retry_whether_its_time_has_come_or_not(slot: bool) -
 @pytest.mark.parametrize("error", ["busy", ""])
 def test_a_failure_while_paused_is_retried_after_resume(error: str) -> None:
     sim = SimulatedRun(max_retries=1)
-    sim.admit(0)
+    sim.dispatch(0)
     sim.pause()
     failed = sim.fail(0, retryable=True, error=error)
     assert failed.events[0].data == {"attempt": 1, "error": error, "held_back": True}
@@ -233,7 +233,7 @@ def test_a_failure_while_paused_is_retried_after_resume(error: str) -> None:
 
 def test_a_failure_while_draining_is_retried_after_resume() -> None:
     sim = SimulatedRun(((), ()), max_retries=0, fallback=FAL)
-    sim.admit(0, 1)
+    sim.dispatch(0, 1)
     sim.fail(0, retryable=False, provider_fault=False)
     sim.fail(1, retryable=True)  # its fallback would be next
     assert sim.statuses == [S.FAILED, S.PENDING]
@@ -257,7 +257,7 @@ def test_resume_counts_a_live_attempt_as_the_first_of_the_new_execution() -> Non
     for _ in range(4):
         if 0 in sim.wake:
             sim.due(0)
-        sim.admit(0)
+        sim.dispatch(0)
         if sim.step_rows[0].attempt < 4:
             sim.fail(0, retryable=True)
     sim.pause()
@@ -280,7 +280,7 @@ def test_a_restart_neither_forgets_nor_repeats_an_attempt() -> None:
             sim.crash()
             sim.take_up()
         if 0 not in sim.live:
-            sim.admit(0)
+            sim.dispatch(0)
         sim.crash()
         sim.take_up()
         asked.append(sim.live[0].provider)

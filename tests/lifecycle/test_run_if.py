@@ -103,7 +103,7 @@ def reasons(sim: SimulatedRun) -> list[SkipReason | None]:
 
 def test_an_optional_failure_skips_its_dependants_and_lets_the_workflow_complete() -> None:
     sim = SimulatedRun([(), (0,), (1,), (0, 2)], optional={0}, run_if={3: ENDED})
-    sim.admit(0)
+    sim.dispatch(0)
     failed = sim.fail(0)
     assert [(event.step_id, event.data) for event in failed.events] == [
         ("s0", {"error": "no", "optional": True}),
@@ -111,7 +111,7 @@ def test_an_optional_failure_skips_its_dependants_and_lets_the_workflow_complete
         ("s2", {"reason": "failure"}),
     ]
     assert failed.ready == [3]
-    sim.admit(3)
+    sim.dispatch(3)
     sim.succeed(3)
     assert (sim.status, sim.statuses) == (WorkflowStatus.COMPLETED, [FAILED, SKIPPED, SKIPPED, COMPLETED])
     assert (sim.workflow.completed_steps, reasons(sim)) == (1, [None, FAILURE, FAILURE, None])
@@ -119,17 +119,17 @@ def test_an_optional_failure_skips_its_dependants_and_lets_the_workflow_complete
 
 def test_an_optional_step_is_retried_like_any_other() -> None:
     sim = SimulatedRun(optional={0}, max_retries=1)
-    sim.admit(0)
+    sim.dispatch(0)
     sim.fail(0, retryable=True)
     sim.due(0)
-    sim.admit(0)
+    sim.dispatch(0)
     sim.fail(0, retryable=True)
     assert (sim.status, sim.statuses, sim.step_rows[0].attempt) == (WorkflowStatus.COMPLETED, [FAILED], 2)
 
 
 def test_a_step_behind_a_skipped_one_starts_before_the_other_dependencies_of_that_have_ended() -> None:
     sim = SimulatedRun([(), (), (0, 1), (2,)], optional={0}, run_if={3: ENDED})
-    sim.admit(0, 1)
+    sim.dispatch(0, 1)
     assert sim.fail(0).ready == [3]
     sim.crash()
     assert (sim.statuses, sim.waiting) == ([FAILED, RUNNING, SKIPPED, PENDING], [3])
@@ -139,7 +139,7 @@ def test_a_step_behind_a_skipped_one_starts_before_the_other_dependencies_of_tha
 
 def test_any_completed_waits_for_all_and_needs_one() -> None:
     sim = SimulatedRun([(), (), (0, 1), (1,)], optional={1}, run_if={2: ANY, 3: ANY})
-    sim.admit(0, 1)
+    sim.dispatch(0, 1)
     assert sim.succeed(0).ready == []
     assert sim.fail(1).ready == [2]
     assert sim.drive() is WorkflowStatus.COMPLETED
@@ -149,16 +149,16 @@ def test_any_completed_waits_for_all_and_needs_one() -> None:
 @pytest.mark.parametrize(("policy", "status"), [("drain", PENDING), ("cancel", PENDING), ("continue", RUNNING)])
 def test_a_failure_that_stops_the_workflow_ends_nothing_for_its_dependants(policy: str, status: StepStatus) -> None:
     sim = SimulatedRun([(), (0,)], config_of(policy), run_if={1: ENDED})
-    sim.admit(0)
+    sim.dispatch(0)
     sim.fail(0)
     for position in sim.waiting:
-        sim.admit(position)
+        sim.dispatch(position)
     assert sim.statuses == [FAILED, status]
 
 
 def test_an_optional_failure_while_the_workflow_drains_still_skips_its_dependants() -> None:
     sim = SimulatedRun([(), (), (1,)], optional={1})
-    sim.admit(0, 1)
+    sim.dispatch(0, 1)
     sim.fail(0)
     sim.fail(1)
     assert (sim.status, sim.statuses) == (WorkflowStatus.FAILED, [FAILED, FAILED, SKIPPED])
@@ -168,7 +168,7 @@ def test_an_optional_failure_while_the_workflow_drains_still_skips_its_dependant
 
 def test_an_optional_step_that_failed_stays_failed_when_a_paused_workflow_is_resumed() -> None:
     sim = SimulatedRun([(), (0,), ()], optional={0})
-    sim.admit(0, 2)
+    sim.dispatch(0, 2)
     sim.fail(0)
     sim.pause()
     sim.resume()
@@ -180,7 +180,7 @@ def test_an_optional_step_that_failed_stays_failed_when_a_paused_workflow_is_res
 
 def test_an_optional_failure_without_dependants_stays_at_resume_too() -> None:
     sim = SimulatedRun([(), ()], optional={0})
-    sim.admit(0, 1)
+    sim.dispatch(0, 1)
     sim.fail(0)
     sim.pause()
     sim.resume()
@@ -198,7 +198,7 @@ def test_a_step_that_no_failure_has_skipped_stays_skipped_at_resume() -> None:
 
 def test_a_paused_workflow_completes_if_its_last_step_is_optional_and_fails() -> None:
     sim = SimulatedRun(optional={0})
-    sim.admit(0)
+    sim.dispatch(0)
     sim.pause()
     sim.fail(0)
     assert sim.status is WorkflowStatus.COMPLETED
@@ -206,9 +206,9 @@ def test_a_paused_workflow_completes_if_its_last_step_is_optional_and_fails() ->
 
 def test_a_running_step_goes_on_although_resume_runs_its_dependency_again() -> None:
     sim = SimulatedRun([(), (0,)], config_of("continue"), run_if={1: ENDED})
-    sim.admit(0)
+    sim.dispatch(0)
     sim.fail(0)
-    sim.admit(1)
+    sim.dispatch(1)
     sim.pause()
     sim.resume()
     sim.crash()
@@ -218,20 +218,20 @@ def test_a_running_step_goes_on_although_resume_runs_its_dependency_again() -> N
 
 def test_an_attempt_begins_after_its_dependencies_have_ended_although_the_clock_was_set_back() -> None:
     sim = SimulatedRun([(), (), (0, 1)], optional={1}, run_if={2: ANY})
-    sim.admit(0, 1)
+    sim.dispatch(0, 1)
     sim.succeed(0)
     sim.fail(1)
     ended_at = sim.now
     sim.crash()
     sim.now -= timedelta(hours=1)
     sim.take_up()
-    task = sim.admit(2).tasks.popitem()[1]
+    task = sim.dispatch(2).tasks.popitem()[1]
     assert task.started_at == ended_at
 
 
 def test_cancel_ends_skipped_and_failed_steps_as_cancelled() -> None:
     sim = SimulatedRun([(), (0,), ()], optional={0})
-    sim.admit(0)
+    sim.dispatch(0)
     sim.fail(0)
     sim.cancel()
     assert (sim.statuses, reasons(sim)) == ([CANCELLED] * 3, [None] * 3)
@@ -284,7 +284,7 @@ def test_random_workflows_end_as_predicted_in_any_order_with_crashes(
     while sim.status is WorkflowStatus.RUNNING:
         position = order.choice([*sim.waiting, *sim.live])
         if position not in sim.live:
-            sim.admit(position)
+            sim.dispatch(position)
         elif position in spec.failing:
             sim.fail(position)
         else:

@@ -21,7 +21,7 @@ CHILD = StepSpec(child=True)
 
 def create(sim: SimulatedFlow, position: int) -> None:
     """Let the attempt at the step create its sub-workflow."""
-    sim.do(sim.admit_input(position))
+    sim.do(sim.dispatch_input(position))
     sim.do(sim.end_input(position))
     sim.do(sim.end_input(position))
 
@@ -84,7 +84,7 @@ def test_a_workflow_is_not_parked_before_its_sub_workflow_is_paused() -> None:
 
 def test_an_attempt_whose_process_died_creates_its_sub_workflow_once() -> None:
     sim = flow(CHILD)
-    sim.do(sim.admit_input(0))
+    sim.do(sim.dispatch_input(0))
     sim.do(sim.end_input(0))
     sim.do_but_crash(sim.end_input(0))
     sim.take_up()
@@ -107,7 +107,7 @@ def test_pause_and_resume_reach_the_sub_workflow_of_a_parked_workflow() -> None:
 
 def test_a_sub_workflow_that_is_created_while_its_parent_pauses_is_paused() -> None:
     sim = flow(CHILD)
-    sim.do(sim.admit_input(0))
+    sim.do(sim.dispatch_input(0))
     sim.do(sim.end_input(0))
     sim.do(Pause(ACTOR))
     sim.do(sim.end_input(0))

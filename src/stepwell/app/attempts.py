@@ -13,9 +13,9 @@ from stepwell.basics.workflow_limits import WorkflowLimits
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.tasks import Output
 from stepwell.definition.validation.provider_rules import ProviderCatalog
-from stepwell.engine.admission.pools import SlotLimits
 from stepwell.engine.attempts.remote_jobs import PollIntervals, PollPace
 from stepwell.engine.attempts.runner import AttemptRunner
+from stepwell.engine.dispatch.pools import SlotLimits
 from stepwell.engine.execution.outcomes import ModelLabels, Outcomes
 from stepwell.engine.files.task_files import TaskFiles
 from stepwell.outbound.address_policy import AddressPolicy

@@ -20,10 +20,6 @@ from stepwell.app.attempts import (
 )
 from stepwell.app.database import Database, DatabaseSource, ExclusiveCoordination, SharedCoordination, StatementCounter
 from stepwell.artifacts.store_setup import Storage, bind_storage, open_storage
-from stepwell.engine.admission.controller import AdmissionController
-from stepwell.engine.admission.limit_shares import LimitShares
-from stepwell.engine.admission.model_health import ModelHealth
-from stepwell.engine.admission.workflow_slots import WorkflowSlots
 from stepwell.engine.attempts.attempt_io import FileAccess
 from stepwell.engine.attempts.budget_keeper import BudgetKeeper
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
@@ -33,6 +29,9 @@ from stepwell.engine.attempts.inputs_checker import LIMITS as INPUTS_CHECK_LIMIT
 from stepwell.engine.attempts.inputs_checker import InputsChecker
 from stepwell.engine.attempts.remote_jobs import RemoteJobs
 from stepwell.engine.attempts.runner import AttemptRunner
+from stepwell.engine.dispatch.limit_shares import LimitShares
+from stepwell.engine.dispatch.model_health import ModelHealth
+from stepwell.engine.dispatch.step_queue import StepQueue
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.breaker_messages import BreakerMessages
@@ -47,6 +46,7 @@ from stepwell.engine.execution.ownership import Ownership
 from stepwell.engine.execution.reuse_checks import ReuseFinder
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.workflow_queue import WorkflowQueue
+from stepwell.engine.execution.workflow_slots import WorkflowSlots
 from stepwell.engine.explain.availability import Probe, WriteMonitor, WriteTarget
 from stepwell.engine.files.task_files import TaskFiles
 from stepwell.outbound.input_fetcher import HttpInputFetcher
@@ -161,7 +161,7 @@ class Engine:
         self.claims = ClaimRequests(clock, self.coordination.lease_s, settings.database_timeout_s)
         self.lease = Lease(self.coordination, clock, self.claims)
         shares = LimitShares(None if process.exclusive else self.lease, clock.monotonic)
-        self.admission = AdmissionController(build_limits(settings), clock.monotonic, shares)
+        self.step_queue = StepQueue(build_limits(settings), clock.monotonic, shares)
         self.health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
         self.workflow_queue = WorkflowQueue(WorkflowSlots(build_workflow_limits(settings), clock.now), clock)
         self.workflows: dict[UUID, ActiveWorkflow] = {}
@@ -176,7 +176,7 @@ class Engine:
         evaluator = FlowEvaluator(self.expressions, store, self.memory, clock, uuid7)
         self.reuse = ReuseFinder(evaluator, self.fingerprints, store, stores.files.artifacts, self.memory)
         self.scheduler = self._build_scheduler(process, store)
-        self.limits = LimitDivider(database.limits, self.lease, self.admission, clock, self.scheduler)
+        self.limits = LimitDivider(database.limits, self.lease, self.step_queue, clock, self.scheduler)
         self.breakers = BreakerMessages(self.health, clock, self.coordination, self.scheduler.dispatcher)
         self.ownership = Ownership(
             store,
@@ -212,7 +212,7 @@ class Engine:
             self.memory,
             self.expressions,
             store=store,
-            local=self.admission.local,
+            local=self.step_queue.local,
             sub_workflows=child_attempts,
             fingerprints=self.fingerprints,
         )
@@ -221,7 +221,7 @@ class Engine:
         return Scheduler(
             store,
             self.runner,
-            self.admission,
+            self.step_queue,
             self.health,
             process.clock,
             uuid7,

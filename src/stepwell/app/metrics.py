@@ -9,8 +9,8 @@ from stepwell.api.requests.connection_limits import ConnectionLimits
 from stepwell.app.construction import Engine, Stores
 from stepwell.app.database import StatementCounter
 from stepwell.contract.enums import BreakerState
-from stepwell.engine.admission.controller import AdmissionController, LimitKind
-from stepwell.engine.admission.model_health import ModelHealth
+from stepwell.engine.dispatch.model_health import ModelHealth
+from stepwell.engine.dispatch.step_queue import LimitKind, StepQueue
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.checkpointer import Checkpointer
 from stepwell.engine.execution.outcomes import OutcomeCounts, Outcomes
@@ -33,7 +33,7 @@ def build_metrics(stores: Stores, engine: Engine, services: Services, connection
     metrics, scheduler, health = Metrics(), engine.scheduler, engine.health
     writes, memory, streams = stores.writes, engine.memory, services.subscriptions
     _measure_outcomes(metrics, scheduler.outcomes)
-    _measure_queue(metrics, scheduler, services.admission, engine.admission, health)
+    _measure_queue(metrics, scheduler, services.admission, engine.step_queue, health)
     _measure_database(metrics, scheduler.checkpointer, stores.statements)
     metrics.gauges(
         "stepwell_breaker_state",
@@ -98,7 +98,7 @@ def _measure_queue(
     metrics: Metrics,
     scheduler: Scheduler,
     workflows: WorkflowAdmission,
-    admission: AdmissionController,
+    step_queue: StepQueue,
     health: ModelHealth,
 ) -> None:
     metrics.watch("stepwell_workflows_in_memory", "Workflows that run here.", lambda: len(scheduler.workflows))
@@ -108,11 +108,11 @@ def _measure_queue(
     metrics.count("stepwell_workflows_parked", text, lambda: workflows.queue.parked)
     text = "Parked workflows that were due, and wait for a process with a free slot."
     metrics.count("stepwell_workflows_unparked", text, lambda: workflows.unparked)
-    metrics.watch("stepwell_steps_running", "Steps that have a slot.", lambda: admission.used)
-    metrics.watch("stepwell_steps_waiting", "Steps that are ready and wait for a slot.", lambda: admission.waiting)
+    metrics.watch("stepwell_steps_running", "Steps that have a slot.", lambda: step_queue.used)
+    metrics.watch("stepwell_steps_waiting", "Steps that are ready and wait for a slot.", lambda: step_queue.waiting)
 
     def lengths() -> dict[Labels, float]:
-        steps = admission.waiting_by_limit()
+        steps = step_queue.waiting_by_limit()
         counts: dict[Labels, float] = {(reason,): steps[limit] for limit, reason in _REASONS.items()}
         counts["breaker_open",] = health.count_blocked()
         counts["retry",] = sum(workflow.retries_waiting for workflow in scheduler.workflows.values())

@@ -121,7 +121,7 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
     return Services(
         workflows=workflows,
         reads=reads,
-        providers=ProviderStatusReader(engine.catalog, engine.admission, engine.health, engine.key_refusals.since),
+        providers=ProviderStatusReader(engine.catalog, engine.step_queue, engine.health, engine.key_refusals.since),
         counts=WorkflowCounts(database.reader, clock),
         shared_pages=SharedReads(),
         cleanups=cleanups,
@@ -133,7 +133,7 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
         planner=_build_planner(process, engine),
         dry_runner=dry_runner,
         subscriptions=_build_subscriptions(process, stores, engine),
-        previews=Previews(artifacts, uploads, LocalPreviews(local_memory(settings)), engine.admission.local),
+        previews=Previews(artifacts, uploads, LocalPreviews(local_memory(settings)), engine.step_queue.local),
         catalog=engine.catalog,
         clock=clock,
         expressions=engine.expressions,
@@ -174,7 +174,7 @@ def _build_limits(
     names, versions = settings.max_definitions_per_tenant, settings.max_versions_per_definition
     return TenantLimitsReader(
         admission,
-        engine.admission,
+        engine.step_queue,
         stores.database.uploads,
         _upload_limits(settings),
         stores.database.definitions,
@@ -230,7 +230,7 @@ def _build_explainer(
         store=reader,
         workflow_store=workflow_store,
         scheduler=engine.scheduler,
-        admission=engine.admission,
+        step_queue=engine.step_queue,
         health=engine.health,
         clock=clock,
         in_process=engine.registry.in_process_types(),

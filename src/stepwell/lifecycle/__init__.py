@@ -11,7 +11,7 @@
                              ▼      ▼  └─ a step FAILED and no step runs;
                             CANCELLED     or timed out ────► FAILED ─ resume ─► RUNNING
 
-    step     PENDING ─admitted─► RUNNING ─succeeded─► COMPLETED (never runs again)
+    step     PENDING ─dispatched─► RUNNING ─succeeded─► COMPLETED (never runs again)
                 ▲  ▲                │ ▲ └─failed─┬─ retry, fallback: RUNNING, `next_attempt_at`
                 │  └─ held back ────┘ └──────────┘─ for good: FAILED ─ dependants: as `run_if` says
                 └──── resume ─── FAILED, SKIPPED, CANCELLED
@@ -24,7 +24,7 @@ first. The engine deletes the files afterwards, and reports that with `FilesDele
 
 Held back: while a workflow starts nothing (PAUSED, or draining after a failure), a step between two attempts goes back
 to PENDING. So RUNNING always means that an attempt runs or that a timer will start one. A step that a circuit breaker
-holds back is something else: the run doesn't know of that, see `engine.admission.model_health`.
+holds back is something else: the run doesn't know of that, see `engine.dispatch.model_health`.
 
 A failure stops the workflow unless the step is optional, or the workflow's `on_failure` is "continue". If it doesn't,
 the dependants of the step begin or are SKIPPED, see `run_if`. A workflow is COMPLETED once every step is COMPLETED,

@@ -10,8 +10,8 @@ from stepwell.lifecycle.children import Children
 from stepwell.lifecycle.decision import Decision, copy_of
 from stepwell.lifecycle.effects import StartAttempt, WakeAt
 from stepwell.lifecycle.inputs import (
-    Admitted,
     AttemptFailed,
+    Dispatched,
     Diverted,
     FollowUpEnded,
     HeldBack,
@@ -51,7 +51,7 @@ class Attempts:
     ) -> None:
         self._units, self._remote, self._steps, self._items, self._children = units, remote, steps, items, children
 
-    def admit(self, decision: Decision, input_: Admitted, now: datetime) -> None:
+    def dispatch(self, decision: Decision, input_: Dispatched, now: datetime) -> None:
         """Start the next attempt of a ready unit, or continue one of an earlier process.
 
         An item fails instead if the workflow's results have no room for another one.

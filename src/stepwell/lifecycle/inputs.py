@@ -65,7 +65,7 @@ class Update(Struct, frozen=True, tag="update"):
     changes: WorkflowUpdate
 
 
-class Admitted(Struct, frozen=True):
+class Dispatched(Struct, frozen=True):
     """A ready step has got a slot. `task_id` and `seed` are those of the attempt that may start now.
 
     `in_process`: the attempt works in this process, so nothing has to be ended elsewhere if it is cancelled.
@@ -351,7 +351,7 @@ Input: TypeAlias = (
     Verb
     | FlowInput
     | FilesDeleted
-    | Admitted
+    | Dispatched
     | Diverted
     | RemoteInput
     | Succeeded

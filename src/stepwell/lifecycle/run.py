@@ -35,7 +35,6 @@ from stepwell.lifecycle.decision import BudgetRows, CleanupChange, Decision, cop
 from stepwell.lifecycle.effects import DeadlineAt, FollowUp, WakeAt
 from stepwell.lifecycle.inputs import (
     SERVICE,
-    Admitted,
     AttemptFailed,
     Cancel,
     ChildPausedOrResumed,
@@ -43,6 +42,7 @@ from stepwell.lifecycle.inputs import (
     Created,
     DeadlinePassed,
     Decide,
+    Dispatched,
     Diverted,
     EndByHand,
     Evaluated,
@@ -201,7 +201,7 @@ class Run:
         self.METHODS[type(input_)](self, decision, input_, now)
         return self._close_decision(decision, now)
 
-    def extend(self, decision: Decision, input_: Admitted | Succeeded, now: datetime) -> bool:
+    def extend(self, decision: Decision, input_: Dispatched | Succeeded, now: datetime) -> bool:
         """Apply one input to a run that `is_plain`, and add the changes to its last *decision*, which isn't sent yet.
 
         Hot path: with `apply` there is a second decision to make and to merge. Return False, and change nothing, if the
@@ -214,7 +214,7 @@ class Run:
                 return False  # the input came too late
             self._end.finish_if_done(decision, now)
         elif input_.position not in self._units.running:
-            self.attempts.admit(decision, input_, now)
+            self.attempts.dispatch(decision, input_, now)
         if len(decision.events) == events:
             return False
         self._record_state(decision, now)
@@ -298,8 +298,8 @@ class Run:
             changed.append("config.budget")
         decision.emit(self.state, now, EventType.WORKFLOW_UPDATED, input_.actor, data={"changed": changed})
 
-    def _admitted(self, decision: Decision, input_: Admitted, now: datetime) -> None:
-        self.attempts.admit(decision, input_, now)
+    def _dispatched(self, decision: Decision, input_: Dispatched, now: datetime) -> None:
+        self.attempts.dispatch(decision, input_, now)
         if decision.events and input_.position not in self._units.running:  # an item has failed instead
             self._end.finish_if_open(decision, now)
 
@@ -450,7 +450,7 @@ class Run:
             self.state.wake_at, decision.parking_changes = wake_at, True
 
     METHODS: ClassVar[Mapping[type[Input], Callable[["Run", Decision, Any, datetime], None]]] = {
-        Admitted: _admitted,
+        Dispatched: _dispatched,
         Succeeded: _succeeded,
         AttemptFailed: _failed,
         HeldBack: _held_back,

@@ -135,7 +135,7 @@ async def test_explain_says_that_a_step_waits_for_its_mappings(
 
 async def test_a_cancel_ends_an_evaluation(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     workflow_id = await begun(service, monkeypatch)
-    assert service.app.engine.admission.used == 0
+    assert service.app.engine.step_queue.used == 0
     assert (await service.verb(workflow_id, "cancel")).status_code == 200
     workflow = await service.get(workflow_id)
     assert [step["status"] for step in workflow["steps"]] == ["COMPLETED", "CANCELLED"]

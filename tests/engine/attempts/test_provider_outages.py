@@ -15,7 +15,7 @@ from stepwell.basics.setting_values import Prices
 from stepwell.contract.enums import ProviderType
 from stepwell.outbound.http_client import tls_context
 from stepwell.testing import ManualClock, MemoryDatabase
-from support.database.failing_store import admission_of, scheduler_of
+from support.database.failing_store import scheduler_of, step_queue_of
 from support.emulators.base import Emulator, Fault
 from support.providers.emulated import World, provider_config, world_of
 from support.providers.scripted import eventually
@@ -124,7 +124,7 @@ async def test_a_minute_without_the_provider_fails_no_item_and_repeats_nothing(
         items = {"items": list(range(ITEMS)), "max_concurrency": ITEMS}
         created = await service.create(world.step("draw", for_each=items, max_retries=0))
         await eventually(lambda: away(service) == ITEMS, "each item waits for its provider")
-        assert admission_of(service).used == 0
+        assert step_queue_of(service).used == 0
         assert (await reason_of(service, created["id"]))["reasons"] == {"provider_away": ITEMS}
         for _ in range(6):
             clock.advance(10)
@@ -142,11 +142,11 @@ async def test_with_a_breaker_nothing_fails_either(
         items = {"items": list(range(ITEMS)), "max_concurrency": ITEMS}
         created = await service.create(world.step("draw", for_each=items, max_retries=0))
         for _ in range(6):
-            await eventually(lambda: admission_of(service).used == 0 and away(service) > 0, "nothing runs")
+            await eventually(lambda: step_queue_of(service).used == 0 and away(service) > 0, "nothing runs")
             reasons = (await reason_of(service, created["id"]))["reasons"]
             assert set(reasons) == {"provider_away", "breaker_open"}
             clock.advance(10)
-        await eventually(lambda: admission_of(service).used == 0, "nothing runs")
+        await eventually(lambda: step_queue_of(service).used == 0, "nothing runs")
         await world.emulator.listen()
         clock.advance(30)  # the first success closes the breaker
         await check_nothing_was_lost(service, world, created["id"], ITEMS)

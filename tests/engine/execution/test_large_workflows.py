@@ -18,7 +18,7 @@ from stepwell.definition.validation.workflow import validate_workflow
 from stepwell.lifecycle.records import WHOLE, WorkflowRecord
 from stepwell.rules.large_workflow_records import StepSnapshot
 from stepwell.testing import MemoryDatabase
-from support.database.failing_store import FailingStore, admission_of, nothing_left, scheduler_of, use_failing_store
+from support.database.failing_store import FailingStore, nothing_left, scheduler_of, step_queue_of, use_failing_store
 from support.providers.scripted import Hang, ScriptedProvider, Succeed, eventually, passthrough_step, scripted_step
 from support.service.live_service import Service, running_service
 from support.workflows.definitions import body
@@ -171,15 +171,15 @@ async def test_slots_are_as_many_as_are_set_and_each_comes_back(memory: MemoryDa
     async with running_service(memory, tmp_path, providers=[provider], grace_s=1, max_steps_per_provider=7) as service:
         ids = [await create(service, *(scripted_step(f"{w}.{n}") for n in range(5))) for w in range(4)]
         await eventually(lambda: provider.running == 7)
-        admission = admission_of(service)
-        assert (admission.used, admission.waiting) == (7, 13)
+        step_queue = step_queue_of(service)
+        assert (step_queue.used, step_queue.waiting) == (7, 13)
         # Where there is room, first come is first served.
         running = [call.step_id[0] for call in provider.calls]
         assert sorted(running.count(str(w)) for w in range(4)) == [0, 0, 2, 5]
         for workflow_id in ids[:2]:
             assert (await service.verb(str(workflow_id), "cancel")).status_code == 200
         await eventually(lambda: provider.running == 7)
-        assert (admission.used, admission.waiting) == (7, 3)
+        assert (step_queue.used, step_queue.waiting) == (7, 3)
         provider.release(*(f"{w}.{n}" for w in range(4) for n in range(5)))
         for workflow_id in ids[2:]:
             await completed(service, workflow_id)

@@ -14,7 +14,7 @@ from msgspec import json
 
 from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.testing import ManualClock, MemoryDatabase
-from support.database.failing_store import AFTER, admission_of, nothing_left, scheduler_of, use_failing_store
+from support.database.failing_store import AFTER, nothing_left, scheduler_of, step_queue_of, use_failing_store
 from support.database.postgres import connected
 from support.providers.scripted import (
     Fail,
@@ -58,7 +58,7 @@ async def test_a_lost_run_writes_nothing_touches_no_file_and_ends_its_attempts(
         provider.release("a")
         await eventually(lambda: provider.ends("b") == ["cancelled"], "its other attempt is cancelled")
         await eventually(lambda: list(scheduler_of(service).held) == [UUID(mine["id"])])
-        assert admission_of(service).used == 1
+        assert step_queue_of(service).used == 1
         assert rows(memory) == before
         assert {call.step_id for call in provider.calls} == {"a", "b", "mine"}
         # The other process may be writing the same files by now.
@@ -243,7 +243,7 @@ async def test_an_attempt_starts_only_when_its_intent_is_written_and_a_cancel_ov
         async with asyncio.TaskGroup() as group:
             group.create_task(service.verb(created["id"], "start"))
             await eventually(lambda: len(workflow_store.batches) == 1)
-            assert admission_of(service).used == 1
+            assert step_queue_of(service).used == 1
             cancelling = group.create_task(service.verb(created["id"], "cancel"))
             await eventually(lambda: scheduler_of(service).checkpointer.held == {UUID(created["id"])})
             (workflow,) = scheduler_of(service).workflows.values()
@@ -306,7 +306,7 @@ async def test_the_files_of_an_attempt_that_ends_well_after_a_timeout_are_discar
         clock.advance(0.3)
         await service.until_ended(created["id"])
         assert (await service.verb(created["id"], "resume")).status_code == 200
-        await eventually(lambda: admission_of(service).waiting == 1)
+        await eventually(lambda: step_queue_of(service).waiting == 1)
         provider.release("a")
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
         await eventually(lambda: not service.stored_files())

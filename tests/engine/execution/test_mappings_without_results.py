@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.new_workflow import Creation, build_workflow
-from stepwell.lifecycle.inputs import Admitted, AttemptFailed, Input, Pause, Resume, RetryDue, Start, Succeeded
+from stepwell.lifecycle.inputs import AttemptFailed, Dispatched, Input, Pause, Resume, RetryDue, Start, Succeeded
 from stepwell.testing import ManualClock
 from support.database.stored_workflows import ME
 from support.workflows.definitions import body, join, mapped, plan
@@ -29,7 +29,7 @@ class Played:
         self.workflow.run.apply(input_, self._clock.now())
 
     def start(self, position: int) -> None:
-        self.apply(Admitted(position, uuid4(), 1))
+        self.apply(Dispatched(position, uuid4(), 1))
 
     def succeed(self, position: int) -> None:
         self.apply(Succeeded(position, self._task_id(position), b'{"f": 1}'))

@@ -18,9 +18,9 @@ from support.database.failing_store import (
     AFTER,
     BEFORE,
     LATE,
-    admission_of,
     nothing_left,
     scheduler_of,
+    step_queue_of,
     use_failing_store,
 )
 from support.providers.scripted import (
@@ -125,7 +125,7 @@ async def test_an_attempt_that_waits_to_be_taken_up_waits_once_however_often_it_
         await provider.until_called("a", 2)
         for verb in ("pause", "resume") * 3:
             assert (await service.verb(ids[1], verb)).status_code == 200
-            assert (admission_of(service).used, admission_of(service).waiting) == (1, 1)
+            assert (step_queue_of(service).used, step_queue_of(service).waiting) == (1, 1)
         provider.release("a", "b")
         for workflow_id in ids:
             assert (await service.until_ended(workflow_id))["status"] == "COMPLETED"
@@ -353,7 +353,7 @@ async def test_however_many_attempts_of_no_ops_were_interrupted(memory: MemoryDa
     """They are taken up one after the other, not each within the one before: Python's stack isn't as deep."""
     provider, many = ScriptedProvider(), 150
     async with serving(memory, tmp_path, provider) as service:
-        admission_of(service).closed = True
+        step_queue_of(service).closed = True
         await asyncio.gather(*(service.create(passthrough_step("a"), passthrough_step("b", "a")) for _ in range(many)))
     for row in memory.tables.workflows.values():
         step = (row.record.steps or [])[0].state

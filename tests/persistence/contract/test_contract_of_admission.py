@@ -8,7 +8,7 @@ from stepwell.basics.tenancy import TenantScope
 from stepwell.lifecycle.inputs import Cancel, Pause
 from stepwell.lifecycle.records import AdmissionResult, LoadedWorkflow
 from support.database.stored_items import make_with_items
-from support.database.stored_workflows import CHAIN, ME, OTHER, THIRD, Stored, admitted, renamed
+from support.database.stored_workflows import CHAIN, ME, OTHER, THIRD, Stored, dispatched, renamed
 from support.workflows.definitions import body, join
 
 TIMED = CHAIN | {"config": {"workflow_timeout_s": 60}}
@@ -111,7 +111,7 @@ async def test_a_timeout_counts_from_the_admission(stored: Stored) -> None:
 
 async def test_what_a_dead_process_left_idle_waits_and_what_it_had_begun_does_not(stored: Stored) -> None:
     idle, begun = await stored.make(TIMED, owner=OTHER), await stored.make(owner=OTHER)
-    await stored.write(begun, admitted())
+    await stored.write(begun, dispatched())
     await stored.make(owner=ME)
     await stored.leases.renew(ME, 60)
     assert await release(stored) == 2, "its own that it doesn't know wait too"
@@ -140,7 +140,7 @@ async def test_as_many_are_released_as_were_asked_for(stored: Stored) -> None:
 
 async def test_the_decision_of_an_attempt_is_refused_after_the_release(stored: Stored) -> None:
     handle = await stored.make(owner=OTHER)
-    late = stored.decide(handle, admitted(0, uuid4()))
+    late = stored.decide(handle, dispatched(0, uuid4()))
     assert await release(stored) == 1
     assert await stored.workflow_store.write([late]) == {handle.workflow_id}
 

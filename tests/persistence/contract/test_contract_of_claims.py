@@ -8,7 +8,7 @@ import pytest
 from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.inputs import Cancel, Input, Pause, TrialBegun
-from support.database.stored_workflows import ME, OTHER, THIRD, Stored, admitted, renamed
+from support.database.stored_workflows import ME, OTHER, THIRD, Stored, dispatched, renamed
 
 every_lease = pytest.mark.parametrize(
     ("lease", "claimed"),
@@ -31,7 +31,7 @@ async def test_a_claim_takes_what_has_no_live_process(
     claimed: bool,  # noqa: FBT001
 ) -> None:
     handle = await stored.make(owner=OTHER)
-    await stored.write(handle, admitted())
+    await stored.write(handle, dispatched())
     await stored.make(owner=None)
     await set_lease(stored, lease)
     found = [(one.state.id, one.state.owner, one.state.epoch, one.crashes_on_trial) for one in await stored.claim()]
@@ -41,7 +41,7 @@ async def test_a_claim_takes_what_has_no_live_process(
 
 async def test_what_is_handed_over_may_be_claimed_while_its_owner_lives(stored: Stored) -> None:
     handle, kept = await stored.make(owner=OTHER), await stored.make(owner=OTHER)
-    await stored.write(handle, admitted())
+    await stored.write(handle, dispatched())
     await stored.leases.renew(OTHER, 60)
     await stored.workflow_store.hand_over(ME, [kept.workflow_id])
     await stored.workflow_store.hand_over(OTHER, [handle.workflow_id])
@@ -68,7 +68,7 @@ async def test_a_fence_keeps_a_dead_owner_and_refuses_what_that_still_writes(
     claimed: bool,  # noqa: FBT001
 ) -> None:
     handle = await stored.make(owner=OTHER)
-    await stored.write(handle, admitted())
+    await stored.write(handle, dispatched())
     await set_lease(stored, lease)
     loaded = await stored.workflow_store.fence(ME, handle.workflow_id)
     late = await stored.workflow_store.write([stored.decide(handle, renamed("late"))])
@@ -105,7 +105,7 @@ async def test_ones_own_are_claimed_only_where_they_are_unknown_and_older_than_t
 
 async def test_what_needs_no_process_is_not_claimed(stored: Stored) -> None:
     running, paused, idle, cancelled = [await stored.make() for _ in range(4)]
-    await stored.write(paused, admitted(), Pause("alice"))
+    await stored.write(paused, dispatched(), Pause("alice"))
     await stored.write(idle, Pause("alice"))
     await stored.write(cancelled, Cancel("alice"))
     await stored.make(owner=None)
@@ -115,7 +115,7 @@ async def test_what_needs_no_process_is_not_claimed(stored: Stored) -> None:
 async def test_after_three_unclean_ends_what_was_under_way_is_claimed_one_at_a_time(stored: Stored) -> None:
     first, second, waiting = [await stored.make(owner=UUID(int=10)) for _ in range(3)]
     for handle in (first, second):
-        await stored.write(handle, admitted())
+        await stored.write(handle, dispatched())
     await stored.leases.renew(UUID(int=10), -1)
     for process in (11, 12):
         assert {one.crashes_on_trial for one in await stored.claim(UUID(int=process))} == {None}
@@ -131,7 +131,7 @@ async def test_after_three_unclean_ends_what_was_under_way_is_claimed_one_at_a_t
 async def test_deaths_count_in_a_row_while_one_alone_was_on_trial(stored: Stored) -> None:
     guilty, other = await stored.make(owner=UUID(int=10)), await stored.make(owner=UUID(int=10))
     for handle in (guilty, other):
-        await stored.write(handle, admitted())
+        await stored.write(handle, dispatched())
 
     async def next_life(process: int, *more: Input, trial: bool, alone: bool = True) -> list[int | None]:
         """A process claims one workflow, tries it, and dies. Return the deaths that the claim found."""
@@ -251,7 +251,7 @@ async def test_the_ownership_of_a_workflow_names_the_process_that_runs_it(stored
 
 async def test_who_has_paused_a_workflow_is_known_while_it_is_paused(stored: Stored) -> None:
     handle = await stored.make()
-    await stored.write(handle, admitted(), Pause("bob"))
+    await stored.write(handle, dispatched(), Pause("bob"))
     ownership = await stored.here.reader.ownership(EVERY_TENANT, handle.workflow_id)
     assert ownership is not None
     assert (ownership.owner, ownership.paused_by, ownership.paused_at) == (ME, "bob", handle.run.state.updated_at)

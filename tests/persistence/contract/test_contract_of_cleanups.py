@@ -9,7 +9,7 @@ from stepwell.lifecycle.cleanup_records import CleanupCounts
 from stepwell.lifecycle.inputs import Cancel, Cleanup, FilesDeleted, Succeeded
 from stepwell.ports.deletions import BEFORE_ALL_TASKS
 from stepwell.rules.list_records import TaskCursor
-from support.database.stored_workflows import ME, OTHER, Stored, admitted
+from support.database.stored_workflows import ME, OTHER, Stored, dispatched
 from support.database.sub_workflows import make_child
 from support.workflows.definitions import body, join
 
@@ -20,7 +20,7 @@ async def cleaned(stored: Stored, *, tenant: str | None = "t", files: int = 1) -
     tasks = [uuid4() for _ in range(files)]
     for position, task_id in enumerate(tasks):
         output = Output(f"media/{task_id}/x", 3, "ff")
-        await stored.write(handle, admitted(position, task_id), Succeeded(position, task_id, b"{}", (output,)))
+        await stored.write(handle, dispatched(position, task_id), Succeeded(position, task_id, b"{}", (output,)))
     await stored.write(handle, Cancel("alice"))
     await stored.write(handle, Cleanup("alice", cleanup_tasks=True))
     return handle, tasks

@@ -25,7 +25,7 @@ from stepwell.lifecycle.inputs import (
 )
 from stepwell.lifecycle.model import Sent
 from stepwell.rules.costs import CostQuery, ExpiredCosts
-from support.database.stored_workflows import ME, OTHER, Stored, admitted
+from support.database.stored_workflows import ME, OTHER, Stored, dispatched
 from support.database.sub_workflows import make_child
 from support.workflows.definitions import body, draw
 
@@ -41,7 +41,7 @@ async def submit(stored: Stored, handle: ActiveWorkflow, position: int = 0, mode
     """Begin an attempt that has a job at its provider."""
     task_id = uuid4()
     sent = Sent(model, "aa", stored.clock.now())
-    await stored.write(handle, admitted(position, task_id), Sending(position, task_id, sent))
+    await stored.write(handle, dispatched(position, task_id), Sending(position, task_id, sent))
     await stored.write(handle, Submitted(position, task_id, f"job {task_id}", {}))
     return task_id
 
@@ -174,7 +174,7 @@ async def test_what_a_fenced_process_writes_does_not_count(stored: Stored) -> No
     assert await sums(stored) == []
     assert claimed.state.id == handle.workflow_id
     mine = ActiveWorkflow(claimed)
-    await stored.write(mine, admitted(), Succeeded(0, task_id, b"{}", (), Cost(0.5, "USD", "provider")))
+    await stored.write(mine, dispatched(), Succeeded(0, task_id, b"{}", (), Cost(0.5, "USD", "provider")))
     assert await sums(stored) == [("USD", Decimal("0.5"), 1)]
 
 

@@ -6,7 +6,7 @@ from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import EventType, WorkflowStatus
 from stepwell.lifecycle.inputs import Cancel
 from stepwell.rules.event_feed import BEGINNING, EVERYTHING, FeedCursor, FeedFilter
-from support.database.stored_workflows import Stored, admitted, renamed
+from support.database.stored_workflows import Stored, dispatched, renamed
 
 Event = tuple[int, int]  # a workflow's id as a number, and the number of the event
 
@@ -45,7 +45,7 @@ async def test_within_a_transaction_they_come_by_workflow_and_number(stored: Sto
     workflows = [await stored.make() for _ in range(4)]
     _, after = await read(stored)
     assert (
-        await stored.workflow_store.write([stored.decide(handle, admitted(), renamed()) for handle in workflows])
+        await stored.workflow_store.write([stored.decide(handle, dispatched(), renamed()) for handle in workflows])
         == set()
     )
     ids = sorted(handle.workflow_id.int for handle in workflows)
@@ -97,7 +97,7 @@ async def test_an_event_has_the_workflows_present_status(stored: Stored) -> None
 
 async def test_a_history_is_of_one_moment(stored: Stored) -> None:
     handle = await stored.make()
-    await stored.write(handle, admitted())
+    await stored.write(handle, dispatched())
     feed = stored.here.feed
     page = await feed.history(TenantScope("t"), handle.workflow_id, 1, 1)
     assert page is not None

@@ -7,14 +7,14 @@ from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.lifecycle.feature_level import FEATURE_LEVEL
 from stepwell.lifecycle.inputs import Cancel, Cleanup
 from stepwell.lifecycle.records import AdmissionResult
-from support.database.stored_workflows import ME, OTHER, Stored, admitted
+from support.database.stored_workflows import ME, OTHER, Stored, dispatched
 
 NEWER = FEATURE_LEVEL + 1
 
 
 async def test_what_a_dead_process_of_a_newer_version_leaves_is_not_claimed(stored: Stored) -> None:
     newer = await stored.make(owner=OTHER, feature_level=NEWER)
-    await stored.write(newer, admitted())
+    await stored.write(newer, dispatched())
     own = await stored.make(owner=OTHER, feature_level=FEATURE_LEVEL)
     assert [each.state.id for each in await stored.claim()] == [own.workflow_id]
 
@@ -61,6 +61,6 @@ async def test_cleanups_and_webhooks_of_a_newer_version_are_not_taken_over(store
 
 async def test_the_retention_leaves_workflows_of_a_newer_version(stored: Stored) -> None:
     handle = await stored.make(feature_level=NEWER)
-    await stored.write(handle, admitted(0, uuid4()), Cancel("alice"))
+    await stored.write(handle, dispatched(0, uuid4()), Cancel("alice"))
     assert (await stored.here.purges.expire(ME, 0, 10, 1000)).count == 0
     assert await stored.here.reader.get(EVERY_TENANT, handle.workflow_id) is not None

@@ -9,7 +9,7 @@ from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.inputs import Start
 from stepwell.lifecycle.records import WHOLE, NewWorkflow, WorkflowRecord
-from support.database.stored_workflows import CHAIN, ME, OTHER, Stored, admitted, renamed
+from support.database.stored_workflows import CHAIN, ME, OTHER, Stored, dispatched, renamed
 from support.workflows.definitions import body, join
 
 
@@ -24,7 +24,7 @@ async def tasks(stored: Stored, handle: ActiveWorkflow) -> int:
 
 async def test_a_decision_lands_whole(stored: Stored) -> None:
     handle = await stored.make()
-    assert await stored.workflow_store.write([stored.decide(handle, admitted())]) == set()
+    assert await stored.workflow_store.write([stored.decide(handle, dispatched())]) == set()
     assert await numbers(stored, handle) == [1, 2, 3]
     assert await tasks(stored, handle) == 1
     record = await stored.here.reader.find(EVERY_TENANT, handle.workflow_id, WHOLE)
@@ -39,7 +39,7 @@ async def test_after_another_owners_claim_a_decision_writes_nothing_and_the_rest
     theirs = await stored.make(owner=OTHER)
     mine = await stored.make()
     assert [one.state.id for one in await stored.claim(ME, (mine,))] == [theirs.workflow_id]
-    batch = [stored.decide(theirs, admitted()), stored.decide(mine, admitted())]
+    batch = [stored.decide(theirs, dispatched()), stored.decide(mine, dispatched())]
     assert await stored.workflow_store.write(batch) == {theirs.workflow_id}
     assert (await numbers(stored, theirs), await tasks(stored, theirs)) == ([1, 2], 0)
     assert (await numbers(stored, mine), await tasks(stored, mine)) == ([1, 2, 3], 1)
@@ -68,7 +68,7 @@ async def test_a_decision_that_was_made_from_an_older_version_does_not_land(stor
 
 async def test_a_decision_that_was_written_before_counts_as_committed_and_is_written_once(stored: Stored) -> None:
     one, two = await stored.make(), await stored.make()
-    batch = [stored.decide(one, admitted()), stored.decide(two, renamed())]
+    batch = [stored.decide(one, dispatched()), stored.decide(two, renamed())]
     assert await stored.workflow_store.write(batch[:1]) == set()
     assert await stored.workflow_store.write(batch) == set()
     assert (await numbers(stored, one), await tasks(stored, one)) == ([1, 2, 3], 1)
@@ -77,7 +77,7 @@ async def test_a_decision_that_was_written_before_counts_as_committed_and_is_wri
 
 async def test_a_decision_that_was_written_is_lost_once_another_has_taken_over(stored: Stored) -> None:
     handle = await stored.make()
-    decision = stored.decide(handle, admitted())
+    decision = stored.decide(handle, dispatched())
     assert await stored.workflow_store.write([decision]) == set()
     assert len(await stored.claim(OTHER)) == 1
     assert await stored.workflow_store.write([decision]) == {handle.workflow_id}

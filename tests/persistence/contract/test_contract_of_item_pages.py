@@ -31,9 +31,9 @@ def numbers(page: ItemSlice) -> list[int]:
 async def test_items_have_their_values_results_and_attempts(stored: Stored) -> None:
     workflow = await make_with_items(stored, [{"a": 1}, None, "x", 4], collect=True)
     await workflow.complete(0, {"f": 1})
-    await workflow.write(workflow.admit(1))
+    await workflow.write(workflow.dispatch(1))
     await workflow.write(workflow.fail(1, "too dark"))
-    await workflow.write(workflow.admit(2))
+    await workflow.write(workflow.dispatch(2))
     page = await read(stored, workflow)
     assert (page.total, page.has_items, page.repeats) == (4, True, False)
     assert [(each.state.value, each.state.result, each.state.status) for each in page.items] == [
@@ -65,7 +65,7 @@ async def test_pages_skip_filter_and_end(stored: Stored) -> None:
 
 async def test_a_best_result_so_far_is_no_result(stored: Stored) -> None:
     workflow = await make_with_items(stored, [1], repeat={"until": "ok", "max": 3})
-    await workflow.write(workflow.admit(0))
+    await workflow.write(workflow.dispatch(0))
     verdict = RunVerdict(done=False)
     await workflow.write(structs.replace(workflow.succeed(0, {"f": 1}), verdict=verdict))
     page = await read(stored, workflow)

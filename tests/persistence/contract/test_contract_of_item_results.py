@@ -59,7 +59,7 @@ async def completed(stored: Stored, results: list[Any], *failed: int, last: bool
     workflow = await make_with_items(stored, results, collect=True, last=last)
     for item, result in enumerate(results):
         if item in failed:
-            await workflow.write(workflow.admit(item))
+            await workflow.write(workflow.dispatch(item))
             await workflow.write(workflow.fail(item))
         else:
             await workflow.complete(item, result)
@@ -114,11 +114,11 @@ async def test_the_result_of_the_last_step_is_that_of_the_workflow(stored: Store
 async def test_a_step_under_way_has_counts_and_no_result(stored: Stored) -> None:
     workflow = await make_with_items(stored, [1, 2, 3, 4], collect=True)
     await workflow.complete(0, {"f": 1})
-    await workflow.write(workflow.admit(1))
+    await workflow.write(workflow.dispatch(1))
     position = workflow.open_task(1).position
     await workflow.write(structs.replace(workflow.fail(1), retryable=True, jitter=0.0))
     await workflow.write(RetryDue(position))
-    await workflow.write(workflow.admit(1))
+    await workflow.write(workflow.dispatch(1))
     counts = ItemCounts(total=4, pending=2, running=1, completed=1, failed=0, retries=1)
     for step in await first_steps(stored, workflow):
         assert (step.state.result, step.items) == (None, counts)
@@ -156,7 +156,7 @@ async def test_a_result_that_is_too_large_to_be_read_by_a_step_is_refused(stored
     text = "x" * 1_000_000
     workflow = await make_with_items(stored, [0] * 17, collect=True)
     for item in range(17):
-        await workflow.write(workflow.admit(item))
+        await workflow.write(workflow.dispatch(item))
         await workflow.write(structs.replace(workflow.succeed(item, {}), result=b'{"f":"%s"}' % text.encode()))
     assert 17 * len(text) > MAX_MAPPED_BYTES
     with pytest.raises(ResultTooLarge, match="the results that the step reads are over 16,777,216 bytes"):

@@ -30,7 +30,7 @@ COMPLETED, FAILED, PENDING, RUNNING = StepStatus.COMPLETED, StepStatus.FAILED, S
 async def test_items_are_loaded_as_they_were_written(stored: Stored) -> None:
     workflow = await make_with_items(stored, [{"a": 1.0}, None, "ü"], collect=True)
     await workflow.complete(0, {"f": 1})
-    await workflow.write(workflow.admit(1))
+    await workflow.write(workflow.dispatch(1))
     loaded = await workflow.load()
     assert [(item.place, item.value, item.status) for item in loaded.items] == [
         (ItemKey(0, 0), b'{"a":1.0}', COMPLETED),
@@ -49,8 +49,8 @@ async def test_items_are_loaded_as_they_were_written(stored: Stored) -> None:
 async def test_a_run_that_is_loaded_equals_the_one_that_was_not_interrupted(stored: Stored) -> None:
     workflow = await make_with_items(stored, [1, 2, 3, 4], collect=True)
     await workflow.complete(0, {"f": 1})
-    await workflow.write(workflow.admit(2))
-    await workflow.write(workflow.admit(3))
+    await workflow.write(workflow.dispatch(2))
+    await workflow.write(workflow.dispatch(3))
     await workflow.write(workflow.fail(3, "no"))
     run, loaded = workflow.handle.run, ActiveWorkflow(await workflow.load()).run
     assert loaded.units == run.units
@@ -61,9 +61,9 @@ async def test_a_run_that_is_loaded_equals_the_one_that_was_not_interrupted(stor
 async def test_new_items_and_their_first_attempts_are_one_transaction(stored: Stored) -> None:
     workflow = await make_before_items(stored)
     decision = workflow.decide(workflow.answer(["x", "y"]))
-    decision.merge(workflow.decide(workflow.admit(0)))
+    decision.merge(workflow.decide(workflow.dispatch(0)))
     decision.merge(workflow.decide(workflow.succeed(0, {"f": 1})))
-    decision.merge(workflow.decide(workflow.admit(1)))
+    decision.merge(workflow.decide(workflow.dispatch(1)))
     assert await stored.workflow_store.write([decision]) == set()
     loaded = await workflow.load()
     assert [(item.value, item.status, item.attempt) for item in loaded.items] == [
@@ -92,7 +92,7 @@ async def test_an_ordinary_workflow_has_no_items(stored: Stored) -> None:
 
 async def test_claims_load_items(stored: Stored) -> None:
     workflow = await make_with_items(stored, [1, 2])
-    await workflow.write(workflow.admit(1))
+    await workflow.write(workflow.dispatch(1))
     await stored.leases.renew(OTHER, 60.0)
     (claimed,) = await stored.claim(OTHER)
     assert [item.status for item in claimed.items] == [PENDING, RUNNING]
@@ -111,11 +111,11 @@ def task_of(tasks: list[Task], item: int) -> Task:
 async def test_each_item_counts_its_own_attempts(stored: Stored) -> None:
     workflow = await make_with_items(stored, [1, 2], collect=True)
     for item in (1, 0):
-        await workflow.write(workflow.admit(item))
+        await workflow.write(workflow.dispatch(item))
     failure = structs.replace(workflow.fail(1), retryable=True, jitter=0.0)
     await workflow.write(failure)
     workflow.decide(RetryDue(failure.position))
-    await workflow.write(workflow.admit(1))
+    await workflow.write(workflow.dispatch(1))
     tasks = await stored.here.reader.tasks(EVERY_TENANT, workflow.workflow_id, include_deleted=False)
     assert [(each.task.position, each.task.place, each.task.attempt, each.step_id) for each in tasks or ()] == [
         (0, ItemKey(0, 0), 1, "a"),
@@ -126,7 +126,7 @@ async def test_each_item_counts_its_own_attempts(stored: Stored) -> None:
 
 async def test_an_item_that_waits_for_its_next_attempt_still_waits_once_it_is_loaded(stored: Stored) -> None:
     workflow = await make_with_items(stored, [1, 2], collect=True)
-    await workflow.write(workflow.admit(1))
+    await workflow.write(workflow.dispatch(1))
     failure = structs.replace(workflow.fail(1), retryable=True, jitter=0.0)
     await workflow.write(failure)
     due = workflow.handle.run.units[failure.position].next_attempt_at
@@ -156,10 +156,10 @@ async def test_a_cleanup_and_a_list_take_the_tasks_of_items_page_by_page(stored:
 
 async def test_the_best_result_of_an_item_is_kept_while_it_repeats(stored: Stored) -> None:
     workflow = await make_with_items(stored, [1], repeat={"until": "done", "max": 3, "best": "score"})
-    await workflow.write(workflow.admit(0))
+    await workflow.write(workflow.dispatch(0))
     verdict = RunVerdict(done=False, best=0.9)
     await workflow.write(structs.replace(workflow.succeed(0, {"score": 0.9}), verdict=verdict))
-    await workflow.write(workflow.admit(0))
+    await workflow.write(workflow.dispatch(0))
     (item,) = (await workflow.load()).items
     assert item.flow is not None
     assert (item.status, item.flow.run, item.flow.best) == (RUNNING, 1, 0.9)

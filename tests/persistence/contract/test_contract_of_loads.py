@@ -13,7 +13,7 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.inputs import AttemptFailed, SeedResolved, Sending, Submitted, Succeeded
 from stepwell.lifecycle.model import Sent, StepState
 from stepwell.lifecycle.records import NO_INPUTS, LoadedWorkflow
-from support.database.stored_workflows import Stored, admitted, renamed
+from support.database.stored_workflows import Stored, dispatched, renamed
 from support.workflows.definitions import body, draw, join
 
 RESULT = b'{"f": 1.0, "a": -0.0}'
@@ -34,7 +34,7 @@ def without_result(step: StepState) -> StepState:
 async def test_a_load_brings_back_all_but_the_results(stored: Stored) -> None:
     handle, task_id = await stored.make(), uuid4()
     output = Output(f"media/{task_id}/x", 3, "ff")
-    await stored.write(handle, admitted(0, task_id), Succeeded(0, task_id, RESULT, (output,)), admitted(1))
+    await stored.write(handle, dispatched(0, task_id), Succeeded(0, task_id, RESULT, (output,)), dispatched(1))
     loaded = await load(stored, handle)
     assert loaded.state == handle.run.state
     assert (loaded.tenant, loaded.origin_instance, loaded.config) == ("t", "tests", {"k": [1.0]})
@@ -48,7 +48,7 @@ async def test_a_load_brings_back_all_but_the_results(stored: Stored) -> None:
 
 async def test_a_task_has_the_seed_of_its_inputs(stored: Stored) -> None:
     handle, task_id = await stored.make(), uuid4()
-    await stored.write(handle, admitted(0, task_id))
+    await stored.write(handle, dispatched(0, task_id))
     await stored.write(handle, SeedResolved(0, task_id, 41), Sending(0, task_id, Sent("u", "m", stored.clock.now())))
     (task,) = (await load(stored, handle)).open_tasks
     assert task.seed == 41
@@ -74,12 +74,12 @@ async def test_a_load_brings_back_the_size_of_the_results_together_until_the_wor
 ) -> None:
     handle, first, second = await stored.make(), uuid4(), uuid4()
     assert (await load(stored, handle)).result_bytes == 0
-    await stored.write(handle, admitted(0, first), Succeeded(0, first, RESULT))
+    await stored.write(handle, dispatched(0, first), Succeeded(0, first, RESULT))
     loaded = await load(stored, handle)
     assert loaded.result_bytes == len(RESULT)
     assert ActiveWorkflow(loaded).run.output_budget.result_bytes == len(RESULT)
     text = b'{"t": "' + "ü".encode() * 5_000 + b'"}'  # compressed in its row
-    await stored.write(handle, admitted(1, second), Succeeded(1, second, text))
+    await stored.write(handle, dispatched(1, second), Succeeded(1, second, text))
     assert handle.run.output_budget.result_bytes == len(RESULT) + len(text)
 
 
@@ -92,7 +92,7 @@ async def test_a_provider_and_a_fallback_come_back_as_what_they_were(stored: Sto
 async def test_an_attempt_that_failed_is_not_open_and_its_error_is_kept(stored: Stored) -> None:
     handle, task_id = await stored.make(), uuid4()
     failed = AttemptFailed(0, task_id, "no", retryable=True, provider_fault=True, jitter=0.5)
-    await stored.write(handle, admitted(0, task_id), failed)
+    await stored.write(handle, dispatched(0, task_id), failed)
     loaded = await load(stored, handle)
     assert (loaded.open_tasks, loaded.steps[0].state.status) == ([], StepStatus.RUNNING)
     assert loaded.steps[0].state.next_attempt_at == handle.run.steps[0].next_attempt_at
@@ -104,7 +104,7 @@ async def test_an_attempt_that_failed_is_not_open_and_its_error_is_kept(stored: 
 async def test_the_sent_request_and_the_job_are_loaded_and_found_by_the_jobs_id(stored: Stored) -> None:
     handle, task_id = await stored.make(body(draw())), uuid4()
     sent = Sent("flux", "aa", stored.clock.now())
-    await stored.write(handle, admitted(0, task_id), Sending(0, task_id, sent))
+    await stored.write(handle, dispatched(0, task_id), Sending(0, task_id, sent))
     await stored.write(handle, Submitted(0, task_id, "job-1", {"status": "http://x"}))
     (task,) = (await load(stored, handle)).open_tasks
     assert (task.sent, task.remote_id, task.urls) == (sent, "job-1", {"status": "http://x"})
@@ -115,7 +115,7 @@ async def test_the_sent_request_and_the_job_are_loaded_and_found_by_the_jobs_id(
 async def test_a_loaded_workflow_does_not_change_with_the_rows(stored: Stored) -> None:
     handle = await stored.make()
     before = await load(stored, handle)
-    await stored.write(handle, renamed("later"), admitted())
+    await stored.write(handle, renamed("later"), dispatched())
     assert (before.state.name, before.steps[0].state.status, before.open_tasks) == ("n", StepStatus.PENDING, [])
     assert (await load(stored, handle)).state.name == "later"
 
@@ -124,7 +124,7 @@ async def test_results_come_by_position_and_only_where_there_are_any(stored: Sto
     one, two = await stored.make(), await stored.make(tenant=None)
     for handle in (one, two):
         task_id = uuid4()
-        await stored.write(handle, admitted(0, task_id), Succeeded(0, task_id, RESULT))
+        await stored.write(handle, dispatched(0, task_id), Succeeded(0, task_id, RESULT))
     wanted = {one.workflow_id: [0, 1, 99], two.workflow_id: [0], uuid4(): [0]}
     assert await stored.workflow_store.results(EVERY_TENANT, wanted) == {
         one.workflow_id: {0: RESULT},

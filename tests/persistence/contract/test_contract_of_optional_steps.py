@@ -12,7 +12,7 @@ from stepwell.lifecycle.inputs import AttemptFailed
 from stepwell.lifecycle.records import WHOLE, Summary, WorkflowParts, WorkflowRecord
 from stepwell.rules.large_workflow_records import StepSnapshot
 from stepwell.rules.list_records import ListFilter
-from support.database.stored_workflows import Stored, admitted
+from support.database.stored_workflows import Stored, dispatched
 from support.workflows.definitions import body, join
 
 CONDITION = 'inputs."d" != `"é\\n"`'
@@ -27,7 +27,7 @@ FLOW = body(
 async def fail(stored: Stored, handle: ActiveWorkflow, position: int) -> None:
     task_id = uuid4()
     failed = AttemptFailed(position, task_id, "no", retryable=False, provider_fault=False, jitter=0)
-    await stored.write(handle, admitted(position, task_id), failed)
+    await stored.write(handle, dispatched(position, task_id), failed)
 
 
 async def summary_of(stored: Stored, handle: ActiveWorkflow) -> tuple[WorkflowStatus, Summary]:
@@ -84,7 +84,7 @@ async def test_steps_that_no_failure_has_skipped_count_as_done(stored: Stored) -
     handle = await stored.make(FLOW)
     task_id = uuid4()
     failed = AttemptFailed(0, task_id, "no", retryable=False, provider_fault=False, jitter=0)
-    decision = stored.decide(handle, admitted(0, task_id), failed)
+    decision = stored.decide(handle, dispatched(0, task_id), failed)
     assert decision.steps[1].status is StepStatus.SKIPPED
     decision.steps[1].skip_reason = SkipReason.DEPENDENCY
     assert await stored.workflow_store.write([decision]) == set()

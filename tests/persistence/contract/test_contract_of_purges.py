@@ -11,7 +11,7 @@ from stepwell.lifecycle.child_records import ParentLink
 from stepwell.lifecycle.cleanup_records import FileRemoval, PurgedRows
 from stepwell.lifecycle.inputs import Cancel, Cleanup, FollowUpEnded, Sending, Succeeded
 from stepwell.lifecycle.model import Sent
-from support.database.stored_workflows import ME, OTHER, Stored, admitted, renamed
+from support.database.stored_workflows import ME, OTHER, Stored, dispatched, renamed
 from support.database.sub_workflows import make_child
 from support.workflows.definitions import body, join
 
@@ -23,7 +23,7 @@ async def ended(stored: Stored, *, named: UUID | None = None, tenant: str = "t")
     config = {} if named is None else {"of": f"media/{named}/x"}
     handle, task_id = await stored.make(body(join("a", config=config), join("last")), tenant=tenant), uuid4()
     output = Output(f"media/{task_id}/x", 3, "ff")
-    await stored.write(handle, admitted(0, task_id), Succeeded(0, task_id, b"{}", (output,)))
+    await stored.write(handle, dispatched(0, task_id), Succeeded(0, task_id, b"{}", (output,)))
     await stored.write(handle, Cancel("alice"))
     return handle, task_id
 
@@ -201,7 +201,7 @@ async def test_a_workflow_is_followed_up_while_one_of_its_sub_workflows_is(store
     grandchild = await make_child(stored, child, link=link)
     followed_up = stored.here.purges.is_followed_up
     sending = Sending(0, task_id, Sent("flux", "aa", stored.clock.now()))
-    await stored.write(grandchild, admitted(0, task_id), sending, Cancel("alice"))
+    await stored.write(grandchild, dispatched(0, task_id), sending, Cancel("alice"))
     assert [await followed_up(each.workflow_id) for each in (root, child, grandchild)] == [True] * 3
     await stored.write(grandchild, FollowUpEnded(0, task_id, CancelReceipt.NEVER_STARTED))
     assert [await followed_up(each.workflow_id) for each in (root, child, grandchild)] == [False] * 3

@@ -25,7 +25,7 @@ from stepwell.lifecycle.preconditions import ReadVersion
 from stepwell.lifecycle.records import WHOLE, StepAttempts, WorkflowParts, WorkflowRecord
 from stepwell.rules.large_workflow_records import StepSnapshot
 from stepwell.rules.list_records import ListFilter, TaskCursor, WorkflowFilter
-from support.database.stored_workflows import CHAIN, ME, Stored, admitted, renamed
+from support.database.stored_workflows import CHAIN, ME, Stored, dispatched, renamed
 from support.workflows.definitions import body, draw, join
 
 
@@ -39,7 +39,7 @@ async def page(stored: Stored, scope: TenantScope = EVERY_TENANT, **wanted: obje
 async def finish(stored: Stored, handle: ActiveWorkflow, position: int, result: bytes = b"{}") -> UUID:
     """Let the step end well; the id of its task."""
     task_id = uuid4()
-    await stored.write(handle, admitted(position, task_id), Succeeded(position, task_id, result))
+    await stored.write(handle, dispatched(position, task_id), Succeeded(position, task_id, result))
     return task_id
 
 
@@ -67,8 +67,8 @@ async def test_a_workflow_reads_as_it_was_stored(stored: Stored) -> None:
 
 async def test_the_summary_names_the_step_that_has_run_longest_and_the_final_one(stored: Stored) -> None:
     handle = await stored.make(body(join("a"), join("b"), join("c", "a", "b")))
-    await stored.write(handle, admitted(1))
-    await stored.write(handle, admitted(0))
+    await stored.write(handle, dispatched(1))
+    await stored.write(handle, dispatched(0))
     record = await stored.here.reader.get(EVERY_TENANT, handle.workflow_id)
     assert record is not None
     assert (record.summary.current_step, record.summary.final_step_id) == ("b", "c")
@@ -85,7 +85,7 @@ async def test_the_summary_has_the_final_result_and_the_errors_in_the_order_of_t
     for position, text in ((1, "second"), (0, "first")):
         task_id = uuid4()
         failed = AttemptFailed(position, task_id, text, retryable=False, provider_fault=False, jitter=0)
-        await stored.write(two, admitted(position, task_id), failed)
+        await stored.write(two, dispatched(position, task_id), failed)
     record = await stored.here.reader.get(EVERY_TENANT, two.workflow_id)
     assert record is not None
     assert record.summary.errors == ("a: first", "b: second")
@@ -97,7 +97,7 @@ async def test_costs_are_summed_by_currency_and_what_nobody_has_priced_is_counte
     for position, cost in enumerate(costs):
         task_id = uuid4()
         sent = Sent("flux", "aa", stored.clock.now())
-        await stored.write(handle, admitted(position, task_id), Sending(position, task_id, sent))
+        await stored.write(handle, dispatched(position, task_id), Sending(position, task_id, sent))
         await stored.write(handle, Submitted(position, task_id, f"job-{position}", {}))
         await stored.write(handle, Succeeded(position, task_id, b"{}", (), cost))
     record = await stored.here.reader.get(EVERY_TENANT, handle.workflow_id)
@@ -111,7 +111,7 @@ async def test_a_step_has_the_provider_and_the_model_of_its_latest_attempt_and_t
     first, second = uuid4(), uuid4()
     for task_id, model in ((first, "flux"), (second, "flux-pro")):
         sent = Sent(model, "aa", stored.clock.now())
-        await stored.write(handle, admitted(1, task_id), Sending(1, task_id, sent))
+        await stored.write(handle, dispatched(1, task_id), Sending(1, task_id, sent))
         await stored.write(handle, Submitted(1, task_id, f"job-{model}", {}))
         if task_id is first:
             failed = AttemptFailed(1, task_id, "no", retryable=True, provider_fault=True, jitter=0)
@@ -242,7 +242,7 @@ async def created_at(stored: Stored, handle: ActiveWorkflow) -> datetime:
 
 async def test_events_come_by_their_numbers(stored: Stored) -> None:
     handle = await stored.make()
-    await stored.write(handle, admitted())
+    await stored.write(handle, dispatched())
 
     async def events(after: int, limit: int, scope: TenantScope = EVERY_TENANT) -> list[int] | None:
         found = await stored.here.reader.events(scope, handle.workflow_id, after, limit)
@@ -265,7 +265,7 @@ async def test_tasks_come_by_step_and_attempt_and_leave_out_what_cleanup_has_del
     handle = await stored.make()
     first, second = uuid4(), uuid4()
     failed = AttemptFailed(0, first, "no", retryable=True, provider_fault=False, jitter=0)
-    await stored.write(handle, admitted(0, first), failed)
+    await stored.write(handle, dispatched(0, first), failed)
     await stored.write(handle, Cancel("alice"))
     await stored.write(handle, Cleanup("alice", cleanup_tasks=True))
     reader = stored.here.reader
@@ -313,7 +313,7 @@ async def test_tasks_can_be_read_in_slices_of_a_number_and_a_size(stored: Stored
 async def test_outputs_are_those_of_tasks_that_are_not_deleted(stored: Stored) -> None:
     handle, task_id = await stored.make(), uuid4()
     output = Output(f"media/{task_id}/x", 3, "ff")
-    await stored.write(handle, admitted(0, task_id), Succeeded(0, task_id, b"{}", (output,)))
+    await stored.write(handle, dispatched(0, task_id), Succeeded(0, task_id, b"{}", (output,)))
     reader = stored.here.reader
     assert await reader.stored_outputs(TenantScope("t"), [task_id, uuid4()]) == {output.path}
     assert await reader.stored_outputs(TenantScope("u"), [task_id]) == set()

@@ -9,7 +9,7 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.inputs import AttemptFailed, RunVerdict, Succeeded
 from stepwell.lifecycle.records import WHOLE, LoadedWorkflow, WorkflowRecord
-from support.database.stored_workflows import Stored, admitted
+from support.database.stored_workflows import Stored, dispatched
 from support.workflows.definitions import body, join
 
 REPEATING = body(join("a", repeat={"until": "done", "max": 3, "best": "score"}))
@@ -42,16 +42,16 @@ async def result_of(stored: Stored, handle: ActiveWorkflow) -> bytes:
 
 async def test_the_best_result_so_far_is_the_result_at_the_end(stored: Stored) -> None:
     handle = await stored.make(REPEATING)
-    await stored.write(handle, admitted())
+    await stored.write(handle, dispatched())
     both = succeed(stored, handle, FIRST)
-    both.merge(stored.decide(handle, admitted()))  # the next attempt begins in the same transaction
+    both.merge(stored.decide(handle, dispatched()))  # the next attempt begins in the same transaction
     assert await stored.workflow_store.write([both]) == set()
     found = await find(stored, handle)
     assert [step.state.result for step in found.steps or []] == [None]
     assert found.summary.final_step_result is None
     assert (await load(stored, handle)).result_bytes == len(FIRST)
     assert await stored.workflow_store.write([succeed(stored, handle, SECOND)]) == set()
-    await stored.write(handle, admitted())
+    await stored.write(handle, dispatched())
     task = handle.run.open_task(0)
     assert task is not None
     failure = AttemptFailed(0, task.id, "no", retryable=False, provider_fault=False, jitter=0.5)

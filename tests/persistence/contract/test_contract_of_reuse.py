@@ -9,7 +9,7 @@ from stepwell.lifecycle.inputs import Cancel, Cleanup, Evaluated, FingerprintCom
 from stepwell.lifecycle.model import UnitKey
 from stepwell.lifecycle.records import EarlierResult
 from stepwell.ports.deletions import BEFORE_ALL_TASKS
-from support.database.stored_workflows import ME, Stored, admitted
+from support.database.stored_workflows import ME, Stored, dispatched
 from support.workflows.definitions import body, join
 
 SCOPE = TenantScope("t")
@@ -26,7 +26,7 @@ async def completed(stored: Stored) -> tuple[ActiveWorkflow, UUID]:
     handle, task_id = await stored.make(body(join("a"), join("last", "a"))), uuid4()
     result = b'{"result_image_path":"%b"}' % output(task_id).path.encode()
     done = Succeeded(0, task_id, result, (output(task_id),), Cost(0.04, "USD", "provider"))
-    await stored.write(handle, admitted(0, task_id), FingerprintComputed(0, task_id, "f"), done)
+    await stored.write(handle, dispatched(0, task_id), FingerprintComputed(0, task_id, "f"), done)
     await stored.write(handle, Pause("alice"))
     return handle, task_id
 
@@ -54,7 +54,7 @@ async def test_the_items_of_a_step_are_results_of_their_own(stored: Stored) -> N
     positions = sorted(handle.run.items.groups[0].taken) if handle.run.items is not None else []
     for position, task_id in zip(positions, tasks, strict=True):
         computed = FingerprintComputed(position, task_id, f"of {position}")
-        await stored.write(handle, admitted(position, task_id), computed, Succeeded(position, task_id, b"{}"))
+        await stored.write(handle, dispatched(position, task_id), computed, Succeeded(position, task_id, b"{}"))
     found = await stored.workflow_store.earlier_results(SCOPE, handle.workflow_id)
     assert [(each.key, each.task_id) for each in found] == [(UnitKey(0, 0), tasks[0]), (UnitKey(0, 1), tasks[1])]
     taken = await stored.workflow_store.take_results(SCOPE, handle.workflow_id, [UnitKey(0, 1)], uuid4())

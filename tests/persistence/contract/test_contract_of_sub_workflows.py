@@ -26,7 +26,7 @@ from stepwell.lifecycle.model import Sent
 from stepwell.lifecycle.records import WHOLE, NewWorkflow, WorkflowRecord
 from stepwell.rules.list_records import ListFilter
 from support.database.parked_workflows import park
-from support.database.stored_workflows import ME, OTHER, Stored, admitted, completed, renamed
+from support.database.stored_workflows import ME, OTHER, Stored, completed, dispatched, renamed
 from support.database.sub_workflows import LIMITS, attempt_of, draft_child, end, make_child
 from support.workflows.definitions import body, join
 
@@ -156,7 +156,7 @@ async def test_a_parent_that_waits_for_its_sub_workflow_is_no_suspect(stored: St
     parent, other = [await stored.make(body(runs), owner=UUID(int=10)) for _ in range(2)]
     for handle in (parent, other):
         task_id, now = uuid4(), stored.clock.now()
-        inputs: list[Input] = [admitted(task_id=task_id), Sending(0, task_id, Sent("", "", now))]
+        inputs: list[Input] = [dispatched(task_id=task_id), Sending(0, task_id, Sent("", "", now))]
         if handle is parent:
             inputs.append(Submitted(0, task_id, str(uuid4()), {}))
         await stored.write(handle, *inputs)

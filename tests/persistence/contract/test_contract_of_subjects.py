@@ -14,7 +14,7 @@ from stepwell.lifecycle.records import WHOLE
 from stepwell.rules.costs import CostQuery
 from stepwell.rules.event_feed import EVERYTHING, FeedCursor
 from stepwell.rules.list_records import ItemFilter, ListFilter, WorkflowFilter
-from support.database.stored_workflows import Stored, admitted
+from support.database.stored_workflows import Stored, dispatched
 from support.workflows.definitions import body, join
 
 DEFINITION = body(join("a", for_each={"items": [1]}), join("b"), inputs={"x": 1})
@@ -69,7 +69,7 @@ class Read:
 async def test_only_the_subject_that_has_created_a_workflow_finds_it(stored: Stored, tenant: str | None) -> None:
     handle, task_id = await stored.make(DEFINITION, tenant=tenant), uuid4()
     output = Output(f"media/{task_id}/x", 3, "ff")
-    await stored.write(handle, admitted(1, task_id), Succeeded(1, task_id, b"{}", (output,)))
+    await stored.write(handle, dispatched(1, task_id), Succeeded(1, task_id, b"{}", (output,)))
     read = Read(stored, handle.workflow_id, task_id)
     assert all((await read.found(TenantScope(tenant))).values())
     assert all((await read.found(TenantScope(tenant, subject="alice"))).values())

@@ -288,7 +288,7 @@ async def test_an_open_decision_names_the_steps_above_it_and_their_items(stored:
     values = [{"sku": 1.0}, "é" * 300, token_hex(9_000), "a\0"]  # the database can't compress the third, or have NUL
     top = await make_with_items(stored, values)
     for item in range(len(values)):
-        await top.write(top.admit(item))
+        await top.write(top.dispatch(item))
         task = top.open_task(item)
         link = ParentLink(top.workflow_id, "a", item, top.workflow_id)
         child = await make_child(stored, top.handle, link=link, child_id=task.id)

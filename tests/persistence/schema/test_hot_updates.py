@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from stepwell.lifecycle.inputs import Admitted, Succeeded
+from stepwell.lifecycle.inputs import Dispatched, Succeeded
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.database import asyncpg_connect, create_asyncpg_pool
 from stepwell.persistence.stores.lease_store import PostgresLeaseStore
@@ -49,7 +49,7 @@ async def test_transitions_of_steps_are_hot(dsn: str) -> None:
         handle = await bench.make()
         for position in (0, 1):
             task_id = uuid4()
-            await bench.write(handle, Admitted(position, task_id, 7))
+            await bench.write(handle, Dispatched(position, task_id, 7))
             await bench.write(handle, Succeeded(position, task_id, b"{}"))
         assert await sql.fetchval("SELECT status FROM workflows") == "COMPLETED"
     assert await until_written(sql, "steps", 2, 4) == (2, 4, 4)

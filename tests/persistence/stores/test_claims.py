@@ -12,13 +12,13 @@ from stepwell.lifecycle.records import LoadedWorkflow
 from stepwell.persistence.statements.claim_statements import PROCESSES
 from stepwell.persistence.stores import workflow_store as workflow_store_module
 from support.database.stored_items import make_with_items
-from support.database.stored_workflows import ME, OTHER, THIRD, Bench, admitted, renamed
+from support.database.stored_workflows import ME, OTHER, THIRD, Bench, dispatched, renamed
 
 
 async def test_a_claim_comes_in_pages(bench: Bench) -> None:
     handles = [await bench.make(owner=OTHER) for _ in range(7)]
     for handle in handles:
-        await bench.write(handle, admitted(task_id=uuid4()))
+        await bench.write(handle, dispatched(task_id=uuid4()))
     await bench.lease(OTHER, -1)
     pages = [await bench.claim(limit=3, held=tuple(h for h in handles if h.lost))]
     while pages[-1]:

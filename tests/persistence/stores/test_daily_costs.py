@@ -14,7 +14,7 @@ from stepwell.lifecycle.model import Sent
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.stores.cost_queries import PostgresDailyCosts
 from stepwell.rules.costs import ExpiredCosts
-from support.database.stored_workflows import ME, OTHER, Bench, admitted
+from support.database.stored_workflows import ME, OTHER, Bench, dispatched
 from support.workflows.definitions import body, draw
 
 _ROUNDS, _MODELS = 25, ("a", "b", "c", "d")
@@ -25,7 +25,7 @@ async def paid(bench: Bench, owner: UUID, model: str) -> Decision:
     handle, task_id = await bench.make(body(draw("a")), owner=owner), uuid4()
     sent = Sent(model, "aa", bench.clock.now())
     done = Succeeded(0, task_id, b"{}", (), Cost(0.1, "USD", "settings"))
-    return bench.decide(handle, admitted(0, task_id), Sending(0, task_id, sent), done)
+    return bench.decide(handle, dispatched(0, task_id), Sending(0, task_id, sent), done)
 
 
 async def test_two_writers_that_change_the_same_sums_in_opposite_orders_lose_nothing_and_never_deadlock(

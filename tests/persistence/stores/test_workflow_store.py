@@ -19,7 +19,7 @@ from stepwell.persistence.connections.database import asyncpg_connect, create_as
 from stepwell.persistence.stores import workflow_store as workflow_store_module
 from stepwell.persistence.stores.lease_store import PostgresLeaseStore
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
-from support.database.stored_workflows import CHAIN, ME, OTHER, TABLES, Bench, admitted, renamed
+from support.database.stored_workflows import CHAIN, ME, OTHER, TABLES, Bench, dispatched, renamed
 
 # Fences
 
@@ -38,7 +38,7 @@ async def test_a_decision_of_another_version_writes_nothing_in_any_table(bench: 
     mine, theirs = await bench.make(), await bench.make()
     await bench.sql.execute(f"UPDATE workflows SET {change} WHERE id = $1", theirs.workflow_id)
     before = await bench.rows()
-    started, refused = bench.decide(mine, admitted()), bench.decide(theirs, admitted())
+    started, refused = bench.decide(mine, dispatched()), bench.decide(theirs, dispatched())
     assert await bench.workflow_store.write([started, refused]) == {theirs.workflow_id}
     after = await bench.rows()
     assert len(after["tasks"]) == 1
@@ -103,7 +103,7 @@ async def test_a_load_is_one_snapshot(bench: Bench) -> None:
     async def write() -> None:
         for _ in range(40):
             task_id = uuid4()
-            await bench.write(handle, admitted(0, task_id))
+            await bench.write(handle, dispatched(0, task_id))
             await bench.write(handle, AttemptFailed(0, task_id, "no", retryable=False, provider_fault=False, jitter=0))
             await bench.write(handle, Resume("alice", uuid4(), ME))
         done.set()

@@ -17,8 +17,8 @@ from PIL import ExifTags, Image
 from providers.child_process_memory import make_preview_and_measure, perform_and_measure
 from providers.image_files import TASK, FakeIO, empty_png, file_of, picture_of
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.engine.admission.controller import AdmissionController, Slot
-from stepwell.engine.admission.pools import SlotLimits
+from stepwell.engine.dispatch.pools import SlotLimits
+from stepwell.engine.dispatch.step_queue import Slot, StepQueue
 from stepwell.ports.providers import Attempt, WorkWeight
 from stepwell.providers.local.kinds import KINDS
 from stepwell.providers.local.pool import Pool
@@ -179,11 +179,11 @@ def test_the_size_is_read_from_the_header(picture: bytes) -> None:
 
 
 async def test_a_small_image_of_another_tenant_does_not_wait_for_thirty_large_ones() -> None:
-    admission = AdmissionController(SlotLimits(local=2, local_memory=2 * 1024 * MIB), lambda: 0.0)
+    step_queue = StepQueue(SlotLimits(local=2, local_memory=2 * 1024 * MIB), lambda: 0.0)
     ended, large = list[str | None](), list[WorkWeight]()
 
-    class AdmittedIO(FakeIO):
-        """Its child processes are admitted. Large images keep theirs."""
+    class DispatchedIO(FakeIO):
+        """It gets its child processes from the dispatcher. Large images keep theirs."""
 
         def __init__(self, slot: Slot) -> None:
             super().__init__()
@@ -191,36 +191,36 @@ async def test_a_small_image_of_another_tenant_does_not_wait_for_thirty_large_on
 
         @asynccontextmanager
         async def child_process(self, weight: WorkWeight) -> AsyncIterator[None]:
-            async with admission.local.child_process(self._slot.tenant, self._step, weight):
+            async with step_queue.local.child_process(self._slot.tenant, self._step, weight):
                 if not weight.light:
                     large.append(weight)
                     await sleep_forever()
                 yield
 
         def charge(self, cost: float) -> None:
-            admission.local.charge(self._slot.tenant, self._step, cost)
+            step_queue.local.charge(self._slot.tenant, self._step, cost)
 
     async def run(slot: Slot) -> None:
         size = 64 if slot.tenant == "victim" else 2_500
-        await LocalProvider().run(attempt_of(slot, {"prompt": "x", "width": size, "height": size}), AdmittedIO(slot))
+        await LocalProvider().run(attempt_of(slot, {"prompt": "x", "width": size, "height": size}), DispatchedIO(slot))
         ended.append(slot.tenant)
-        admission.release(slot)
+        step_queue.release(slot)
 
     async with create_task_group() as group:
         for position in range(30):
-            admission.enqueue("heavy", UUID(int=1), position, ProviderType.LOCAL)
-        for slot in iter(admission.grant, None):
+            step_queue.enqueue("heavy", UUID(int=1), position, ProviderType.LOCAL)
+        for slot in iter(step_queue.grant, None):
             group.start_soon(run, slot)
         with fail_after(60):
             while len(large) < 2:
                 await sleep(0.01)
-        admission.enqueue("victim", UUID(int=2), 0, ProviderType.LOCAL)
-        (slot,) = iter(admission.grant, None)
+        step_queue.enqueue("victim", UUID(int=2), 0, ProviderType.LOCAL)
+        (slot,) = iter(step_queue.grant, None)
         with fail_after(60):
             await run(slot)
-        assert (ended, admission.local.used) == (["victim"], 2)
+        assert (ended, step_queue.local.used) == (["victim"], 2)
         group.cancel_scope.cancel()
-    assert admission.local.used == 0
+    assert step_queue.local.used == 0
 
 
 def attempt_of(slot: Slot, inputs: dict[str, Any]) -> Attempt:

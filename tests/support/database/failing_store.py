@@ -12,7 +12,7 @@ from stepwell.basics.errors import Unavailable
 from stepwell.basics.tenancy import TenantScope
 from stepwell.basics.workflow_limits import RootLimits
 from stepwell.contract.enums import ProviderType, WorkflowStatus
-from stepwell.engine.admission.controller import AdmissionController
+from stepwell.engine.dispatch.step_queue import StepQueue
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.lifecycle.child_records import ChildInsertion, ChildStatuses, ParentAttempt
 from stepwell.lifecycle.decision import Decision
@@ -202,8 +202,8 @@ def expire_attempt(service: "Service", workflow_id: str) -> None:
     control.shorten_deadlines(60)
 
 
-def admission_of(service: "Service") -> AdmissionController:
-    return service.app.engine.admission
+def step_queue_of(service: "Service") -> StepQueue:
+    return service.app.engine.step_queue
 
 
 def use_failing_store(service: "Service") -> FailingStore:
@@ -221,5 +221,5 @@ def add_failing_store(database: Database) -> None:
 
 def nothing_left(service: "Service") -> bool:
     """Whether the engine holds nothing: no run, no attempt, no slot, no queue, nothing to write."""
-    scheduler, admission = scheduler_of(service), admission_of(service)
-    return not (scheduler.held or admission.used or admission.waiting)
+    scheduler, step_queue = scheduler_of(service), step_queue_of(service)
+    return not (scheduler.held or step_queue.used or step_queue.waiting)

@@ -12,7 +12,7 @@ from stepwell.lifecycle.inputs import AttemptFailed, Evaluated, Input, Succeeded
 from stepwell.lifecycle.model import ItemKey, Task
 from stepwell.lifecycle.records import LoadedWorkflow
 from stepwell.lifecycle.units import unit_position
-from support.database.stored_workflows import Workflows, admitted
+from support.database.stored_workflows import Workflows, dispatched
 from support.workflows.definitions import body, join
 
 
@@ -35,8 +35,8 @@ class ItemWorkflow:
         number = self.handle.run.conditions.requested[0]
         return Evaluated(0, number, items=tuple(json.encode(value) for value in values))
 
-    def admit(self, item: int) -> Input:
-        return admitted(unit_position(len(self.handle.run.steps), ItemKey(0, item)))
+    def dispatch(self, item: int) -> Input:
+        return dispatched(unit_position(len(self.handle.run.steps), ItemKey(0, item)))
 
     def succeed(self, item: int, result: object) -> Succeeded:
         task = self.open_task(item)
@@ -52,7 +52,7 @@ class ItemWorkflow:
         return task
 
     async def complete(self, item: int, result: object) -> None:
-        await self.write(self.admit(item))
+        await self.write(self.dispatch(item))
         await self.write(self.succeed(item, result))
 
     async def load(self) -> LoadedWorkflow:

@@ -16,7 +16,7 @@ from stepwell.contract.enums import WorkflowStatus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.new_workflow import loaded_of, stored_inputs
 from stepwell.lifecycle.decision import Decision
-from stepwell.lifecycle.inputs import Admitted, Created, Input, Start, Succeeded, Update
+from stepwell.lifecycle.inputs import Created, Dispatched, Input, Start, Succeeded, Update
 from stepwell.lifecycle.model import StepState, WorkflowState
 from stepwell.lifecycle.records import LoadedWorkflow, NewWorkflow, StepRecord, Summary, WorkflowRecord
 from stepwell.persistence.clock import DatabaseClock
@@ -185,8 +185,8 @@ def renamed(name: str = "m") -> Update:
     return Update("alice", WorkflowUpdate(name=name))
 
 
-def admitted(position: int = 0, task_id: UUID | None = None) -> Admitted:
-    return Admitted(position, task_id or uuid4(), 7)
+def dispatched(position: int = 0, task_id: UUID | None = None) -> Dispatched:
+    return Dispatched(position, task_id or uuid4(), 7)
 
 
 def completed(task_id: UUID, position: int = 0) -> Succeeded:

@@ -12,7 +12,7 @@ from stepwell.lifecycle.child_records import ChildInsertion, ParentAttempt, Pare
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.inputs import Cancel
 from stepwell.lifecycle.records import NewWorkflow
-from support.database.stored_workflows import CHAIN, ME, Workflows, admitted
+from support.database.stored_workflows import CHAIN, ME, Workflows, dispatched
 
 LIMITS = RootLimits(sub_workflows=100)
 
@@ -55,7 +55,7 @@ async def make_child(
 async def attempt_of(stored: Workflows, parent: ActiveWorkflow) -> UUID:
     """Return the id of the attempt at the first step of *parent*. It begins unless there is one."""
     if (task := parent.run.open_task(0)) is None:
-        await stored.write(parent, admitted())
+        await stored.write(parent, dispatched())
         task = parent.run.open_task(0)
         assert task is not None
     return task.id

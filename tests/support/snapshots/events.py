@@ -76,24 +76,24 @@ def _completed() -> list[HistoryEvent]:
 
 def _failed() -> list[HistoryEvent]:
     sim = SimulatedRun(((), (0,)))
-    sim.admit(0)
+    sim.dispatch(0)
     sim.fail(0, retryable=True, retry_after_s=2.0)
     sim.due(0)
-    sim.admit(0)
+    sim.dispatch(0)
     sim.fail(0, error="the prompt is refused")
     return sim.events
 
 
 def _timed_out() -> list[HistoryEvent]:
     sim = _run()
-    sim.admit(0)
+    sim.dispatch(0)
     sim.timeout()
     return sim.events
 
 
 def _remote() -> list[HistoryEvent]:
     sim = _run(steps=2)
-    sim.admit(0)
+    sim.dispatch(0)
     task_id = sim.live[0].id
     sim.do(Sending(0, task_id, _SENT))
     sim.do(Submitted(0, task_id, "job-1", {"status": "https://p.example/1"}))
@@ -104,7 +104,7 @@ def _remote() -> list[HistoryEvent]:
 
 def _progressed() -> list[HistoryEvent]:
     sim = _run()
-    sim.admit(0)
+    sim.dispatch(0)
     task_id = sim.live[0].id
     sim.do(Sending(0, task_id, _SENT))
     sim.do(Submitted(0, task_id, "job-1", {}))
@@ -118,7 +118,7 @@ def _diverted() -> list[HistoryEvent]:
 
 def _lost() -> list[HistoryEvent]:
     sim = _run()
-    sim.admit(0)
+    sim.dispatch(0)
     task_id = sim.live[0].id
     sim.do(Sending(0, task_id, _SENT))
     sim.do(OutcomeLost(0, task_id, "no answer"))

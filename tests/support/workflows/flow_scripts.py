@@ -95,7 +95,7 @@ class Op(Struct, frozen=True):
 
 
 USUAL: list[str] = (
-    "admit " * 5
+    "dispatch " * 5
     + "end " * 6
     + "answer " * 5
     + "due " * 2
@@ -124,8 +124,8 @@ def input_of(sim: SimulatedFlow, op: Op) -> Input | None:  # noqa: C901, PLR0912
         return positions[op.pick % len(positions)]
 
     match op.kind:
-        case "admit" if startable := sim.startable():
-            return sim.admit_input(pick(startable))
+        case "dispatch" if startable := sim.startable():
+            return sim.dispatch_input(pick(startable))
         case "end" if sim.live:
             return sim.end_input(pick(sorted(sim.live)))
         case "answer" if sim.questions:

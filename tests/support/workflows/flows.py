@@ -28,12 +28,12 @@ from stepwell.lifecycle.effects import (
     WakeAt,
 )
 from stepwell.lifecycle.inputs import (
-    Admitted,
     AttemptFailed,
     ChildPausedOrResumed,
     Created,
     DeadlinePassed,
     Decide,
+    Dispatched,
     EndByHand,
     Evaluated,
     FollowUpEnded,
@@ -174,9 +174,9 @@ class SimulatedFlow(FlowRows):
 
     # What its world does
 
-    def admit_input(self, position: int) -> Admitted:
+    def dispatch_input(self, position: int) -> Dispatched:
         attempt = self.run.units[position].attempt + 1
-        return Admitted(position, UUID(int=(position + 1) * 1000 + attempt), seed=attempt)
+        return Dispatched(position, UUID(int=(position + 1) * 1000 + attempt), seed=attempt)
 
     def end_input(self, position: int) -> Input:
         """Return how the attempt at the step ends, by its script."""
@@ -242,7 +242,7 @@ class SimulatedFlow(FlowRows):
             orphans = [p for p in self.queue if self.run.has_attempt(p)]
             overdue = [p for p, at in self.wake.items() if at <= self.now]
             if orphans:
-                self.do(self.admit_input(min(orphans)))
+                self.do(self.dispatch_input(min(orphans)))
             elif overdue:
                 self.do(RetryDue(self.first_due(overdue)))
             elif self.deadline is not None and self.deadline <= self.now:
@@ -315,7 +315,7 @@ class SimulatedFlow(FlowRows):
                 return True
             return self.child_wakes() or self.wake_up()
         if startable := self.startable():
-            self.do(self.admit_input(startable[0]))
+            self.do(self.dispatch_input(startable[0]))
         elif self.live:
             self.do(self.end_input(min(self.live)))
         elif self.questions and self.run.may_start:
@@ -404,7 +404,7 @@ class SimulatedFlow(FlowRows):
                 self.pauses.pop(position, None)
             case FollowUpEnded(_, task_id):
                 self.following.discard(task_id)
-            case Admitted(position):
+            case Dispatched(position):
                 self.queue.discard(position)
             case RetryDue(position):
                 self.wake.pop(position, None)
@@ -488,5 +488,5 @@ def answer(sim: SimulatedFlow, *positions: int) -> None:
 
 
 def run_step(sim: SimulatedFlow, position: int) -> None:
-    sim.do(sim.admit_input(position))
+    sim.do(sim.dispatch_input(position))
     sim.do(sim.end_input(position))

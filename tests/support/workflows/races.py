@@ -55,7 +55,7 @@ class Model:
                     getattr(self.sim, verb)()
         except InvalidTransition:
             code = 409
-        self._admit()
+        self._dispatch()
         return code
 
     def end(self, *positions: int) -> None:
@@ -66,11 +66,11 @@ class Model:
                     self.sim.fail(2)
                 else:
                     self.sim.succeed(position)
-            self._admit()
+            self._dispatch()
 
-    def _admit(self) -> None:
+    def _dispatch(self) -> None:
         while self.sim.queue:
-            self.sim.admit(min(self.sim.queue))
+            self.sim.dispatch(min(self.sim.queue))
 
 
 def legal_ends(state: str, first: str, second: str) -> set[End]:

@@ -22,12 +22,12 @@ from stepwell.contract.enums import (
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.effects import CancelAttempt, DeadlineAt, FollowUp, StartAttempt, WakeAt
 from stepwell.lifecycle.inputs import (
-    Admitted,
     AttemptFailed,
     Cancel,
     Cleanup,
     Created,
     DeadlinePassed,
+    Dispatched,
     Input,
     Pause,
     Resume,
@@ -167,13 +167,13 @@ class SimulatedRun:
     def cleanup(self, *, cleanup_tasks: bool = False) -> Decision:
         return self.do(Cleanup(ACTOR, cleanup_tasks))
 
-    def admit(self, *positions: int) -> Decision:
+    def dispatch(self, *positions: int) -> Decision:
         """The last one's decision."""
-        return [self.do(self.admit_input(position)) for position in positions][-1]
+        return [self.do(self.dispatch_input(position)) for position in positions][-1]
 
-    def admit_input(self, position: int) -> Admitted:
+    def dispatch_input(self, position: int) -> Dispatched:
         attempt = self.run.steps[position].attempt + 1
-        return Admitted(position, UUID(int=(position + 1) * 1000 + attempt), seed=attempt)
+        return Dispatched(position, UUID(int=(position + 1) * 1000 + attempt), seed=attempt)
 
     def succeed(self, *positions: int, result: bytes = b"{}") -> Decision:
         return [self.do(Succeeded(p, self.live[p].id, result)) for p in positions][-1]
@@ -224,7 +224,7 @@ class SimulatedRun:
         for position in sorted(self.queue):
             step = self.run.steps[position]
             if step.status is StepStatus.RUNNING and step.next_attempt_at is None:
-                self.admit(position)
+                self.dispatch(position)
         for position in sorted(p for p, at in self.wake.items() if at <= self.now):
             self.due(position)
 
@@ -234,7 +234,7 @@ class SimulatedRun:
         while moved:
             moved = False
             for position in sorted(self.queue):
-                self.admit(position)
+                self.dispatch(position)
                 moved = True
             for position in sorted(self.live):
                 self.succeed(position)
@@ -394,7 +394,7 @@ class SimulatedRun:
             case Succeeded(position, task_id) | AttemptFailed(position, task_id):
                 if position in self.live and self.live[position].id == task_id:
                     del self.live[position]
-            case Admitted(position):
+            case Dispatched(position):
                 self.queue.discard(position)
             case RetryDue(position):
                 self.wake.pop(position, None)

@@ -19,8 +19,8 @@ from stepwell.basics.content_credentials import CredentialsDetector
 from stepwell.basics.errors import ArtifactDiskFull, ArtifactError, AttemptError, CallFailed
 from stepwell.basics.tenancy import FileScope
 from stepwell.contract.tasks import Output
-from stepwell.engine.admission.local_admission import LocalAdmission, StepKey
 from stepwell.engine.attempts.attempt_control import AttemptControl
+from stepwell.engine.dispatch.local_dispatcher import LocalDispatcher, StepKey
 from stepwell.lifecycle.model import Task
 from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.ports.artifacts import Artifacts
@@ -183,7 +183,7 @@ def _storage_error(why: str) -> AttemptError:
 class AttemptProcesses:
     """One attempt's use of LOCAL's child processes. A wait doesn't count for its deadline: others cause it."""
 
-    def __init__(self, local: LocalAdmission, tenant: str | None, step: StepKey, control: AttemptControl) -> None:
+    def __init__(self, local: LocalDispatcher, tenant: str | None, step: StepKey, control: AttemptControl) -> None:
         self._local, self._tenant, self._step, self._control = local, tenant, step, control
 
     @asynccontextmanager

@@ -14,8 +14,8 @@ from uuid import UUID
 from msgspec import Struct
 
 from stepwell.contract.enums import ProviderType
-from stepwell.engine.admission.limit_shares import LeaseTerm
 from stepwell.engine.attempts.budget_keeper import BudgetKeeper
+from stepwell.engine.dispatch.limit_shares import LeaseTerm
 from stepwell.ports.clock import Clock
 from stepwell.ports.providers import Job
 from stepwell.ports.storage import WorkflowStore

@@ -26,8 +26,6 @@ from stepwell.contract.definition import WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.tasks import Cost
 from stepwell.definition.mapping.input_mapping import effective_config, resolve_inputs
-from stepwell.engine.admission.local_admission import LocalAdmission
-from stepwell.engine.admission.model_health import ModelKey
 from stepwell.engine.attempts.attempt_answers import AttemptAnswers, answer_path
 from stepwell.engine.attempts.attempt_control import AttemptControl, AttemptSuperseded
 from stepwell.engine.attempts.attempt_inputs import (
@@ -50,6 +48,8 @@ from stepwell.engine.attempts.flow_evaluator import verdict_of_run
 from stepwell.engine.attempts.input_resolver import AttemptResources, InputResolver, PreparedAttempt
 from stepwell.engine.attempts.remote_attempt import RemoteAttempt, end_job
 from stepwell.engine.attempts.remote_jobs import RemoteJobs
+from stepwell.engine.dispatch.local_dispatcher import LocalDispatcher
+from stepwell.engine.dispatch.model_health import ModelKey
 from stepwell.lifecycle.inputs import (
     AttemptFailed,
     ExceedBudget,
@@ -117,7 +117,7 @@ class AttemptRunner:
         expressions: ExpressionEvaluator,
         *,
         store: WorkflowStore,
-        local: LocalAdmission,
+        local: LocalDispatcher,
         sub_workflows: SubWorkflowAttempts,
         fingerprints: Fingerprints,
     ) -> None:

@@ -24,10 +24,10 @@ from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.definition.mapping.items import StepItem, item_mappings, item_texts
 from stepwell.definition.mapping.task_configs import read_workflow_config
 from stepwell.definition.mapping.templates import OPENING, evaluated_config, has_text
-from stepwell.engine.admission.controller import AdmissionController, Slot
-from stepwell.engine.admission.model_health import TrackedAttempt
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.input_resolver import PreparedAttempt
+from stepwell.engine.dispatch.model_health import TrackedAttempt
+from stepwell.engine.dispatch.step_queue import Slot, StepQueue
 from stepwell.engine.events.bus import CommittedEvents
 from stepwell.engine.execution.workflow_expressions import WorkflowExpressions
 from stepwell.lifecycle.decision import Decision, copy_of
@@ -59,17 +59,17 @@ class RunningAttempt(Struct):
     lent: bool = False
     prepared: PreparedAttempt | None = None
 
-    def lend_slot(self, admission: AdmissionController) -> None:
+    def lend_slot(self, step_queue: StepQueue) -> None:
         """Let others use the slot while this attempt waits for its mappings."""
         if self.slot is not None and not self.lent:
-            admission.lend(self.slot)
+            step_queue.lend(self.slot)
             self.lent = True
 
-    def release_slot(self, admission: AdmissionController) -> None:
+    def release_slot(self, step_queue: StepQueue) -> None:
         """Give the slot back, once."""
         slot, self.slot = self.slot, None
         if slot is not None:
-            (admission.take_back if self.lent else admission.release)(slot)
+            (step_queue.take_back if self.lent else step_queue.release)(slot)
 
     def handle_callback(self, body: bytes) -> None:
         """Wake the attempt with the provider's callback, as soon as it runs."""

@@ -15,10 +15,10 @@ from uuid import UUID
 from anyio import CancelScope
 
 from stepwell.contract.enums import TaskStatus
-from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.input_resolver import PreparedAttempt
 from stepwell.engine.attempts.runner import AttemptRunner
+from stepwell.engine.dispatch.step_queue import StepQueue
 from stepwell.engine.execution.active_workflow import ActiveWorkflow, RunningAttempt
 from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
 from stepwell.engine.execution.step_dispatcher import StepDispatcher
@@ -37,21 +37,21 @@ class AttemptTasks:
     def __init__(
         self,
         runner: AttemptRunner,
-        admission: AdmissionController,
+        step_queue: StepQueue,
         dispatcher: StepDispatcher,
         checkpointer: Checkpointer,
         tasks: SupervisedTasks,
         apply: Callable[[ActiveWorkflow, Input], bool],
         ended: Callable[[ActiveWorkflow, UUID], None],
     ) -> None:
-        self._runner, self._admission, self._dispatcher, self._tasks = runner, admission, dispatcher, tasks
+        self._runner, self._step_queue, self._dispatcher, self._tasks = runner, step_queue, dispatcher, tasks
         self._checkpointer, self._apply, self._ended = checkpointer, apply, ended
 
     def begin(self, workflow: ActiveWorkflow, task: Task, prepared: PreparedAttempt) -> None:
         """Begin to run an attempt that has a slot."""
         attempt = workflow.attempts[task.id]
         if prepared.values is None and task.provider is None:
-            attempt.lend_slot(self._admission)
+            attempt.lend_slot(self._step_queue)
         attempt.control = self.make_control(workflow)
         if attempt.early_callback is not None:
             attempt.control.wake(attempt.early_callback)
@@ -73,12 +73,12 @@ class AttemptTasks:
             return
         end = await self._runner.run(workflow, task, prepared, control)
         # The slot is released first, so that the start of a step that depends on this one is in the same batch.
-        attempt.release_slot(self._admission)
+        attempt.release_slot(self._step_queue)
         outcome = None if isinstance(end.outcome, HeldBack) else end.outcome  # nothing was sent
         self._dispatcher.attempt_finished(workflow, attempt, outcome)
         current = workflow.run.open_task(task.position)  # its status says how the attempt has ended
         recorded = end.outcome is not None and self._apply(workflow, end.outcome)
-        if end.outcome is None and self._admission.closed:
+        if end.outcome is None and self._step_queue.closed:
             return  # the next process continues the attempt
         if recorded and current is not None and current.status is TaskStatus.RUNNING:
             return  # the provider is away: the attempt is tried again

@@ -20,7 +20,7 @@ from msgspec import Meta, Struct
 
 from stepwell.basics.errors import Unavailable
 from stepwell.contract.enums import ProviderType
-from stepwell.engine.admission.model_health import LONGEST_MODEL, ModelHealth, ModelKey
+from stepwell.engine.dispatch.model_health import LONGEST_MODEL, ModelHealth, ModelKey
 from stepwell.engine.execution.step_dispatcher import StepDispatcher
 from stepwell.ports.clock import Clock
 from stepwell.ports.processes import MOST_MESSAGE_BYTES, Coordination

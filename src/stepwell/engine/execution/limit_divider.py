@@ -25,11 +25,11 @@ from uuid import UUID
 import structlog
 
 from stepwell.basics.errors import Unavailable
-from stepwell.engine.admission.controller import AdmissionController
-from stepwell.engine.admission.limit_demand import divide, needs_shares
-from stepwell.engine.admission.limit_shares import LATE_S, ReservedStarts
-from stepwell.engine.admission.pools import DividedPool, ModelPool, rate_key
-from stepwell.engine.admission.start_rates import leeway_s
+from stepwell.engine.dispatch.limit_demand import divide, needs_shares
+from stepwell.engine.dispatch.limit_shares import LATE_S, ReservedStarts
+from stepwell.engine.dispatch.pools import DividedPool, ModelPool, rate_key
+from stepwell.engine.dispatch.start_rates import leeway_s
+from stepwell.engine.dispatch.step_queue import StepQueue
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.timers import wait_until_set
@@ -72,18 +72,18 @@ class _Moment:
 
 
 class LimitDivider:
-    """Keeps the shares of *admission* up to date, and lets *scheduler* start the steps that may start then."""
+    """Keeps the shares of *step_queue* up to date, and lets *scheduler* start the steps that may start then."""
 
     def __init__(
         self,
         store: LimitStore,
         lease: Lease,
-        admission: AdmissionController,
+        step_queue: StepQueue,
         clock: Clock,
         scheduler: Scheduler,
     ) -> None:
-        self._store, self._lease, self._admission, self._clock = store, lease, admission, clock
-        self._shares, self._scheduler = admission.shares, scheduler
+        self._store, self._lease, self._step_queue, self._clock = store, lease, step_queue, clock
+        self._shares, self._scheduler = step_queue.shares, scheduler
         self.divided = not self._shares.unshared  # other processes can be on the database
         self._woken, self._dividing = self._shares.changed, asyncio.Lock()
         self._claims = 0
@@ -136,7 +136,7 @@ class LimitDivider:
                 use[pool] = Share(wanted.used, wanted.used, 0, 0.0)
             return 0
 
-        divide(self._admission, part, lambda _pool, _per_minute, _number: None)
+        divide(self._step_queue, part, lambda _pool, _per_minute, _number: None)
         self._last_use = use
 
     async def leave(self) -> None:
@@ -146,7 +146,7 @@ class LimitDivider:
 
     @property
     def _has_reason(self) -> bool:
-        needed = needs_shares(self._admission)
+        needed = needs_shares(self._step_queue)
         if not self._lease.holds:
             return needed
         return needed or self._is_member or self._shares.whole or bool(self._claims) or self._has_lapsed
@@ -220,21 +220,21 @@ class LimitDivider:
         if not await self._store.write(self._lease.owner, change):
             return False
         if division.sole != self._lease.owner:
-            self._admission.rates.continue_after({pool: moment.monotonic(at) for pool, at in division.starts.items()})
+            self._step_queue.rates.continue_after({pool: moment.monotonic(at) for pool, at in division.starts.items()})
         self._shares.use_whole(term, moment.monotonic(starts_from))
         self._is_member = self._lapsed = False
         self._turn_ends = math.inf
         return True
 
     async def _use_shares(self, division: Division, removed: set[UUID], term: int, moment: _Moment) -> bool:
-        starts = {pool: moment.in_database(at) for pool, at in self._admission.rates.next_starts().items()}
+        starts = {pool: moment.in_database(at) for pool, at in self._step_queue.rates.next_starts().items()}
         keep_slots = self._lapsed and bool(other_claimers(division, self._lease.owner))
         membership = Membership(
             division, self._lease.owner, removed, starts, claiming=bool(self._claims), keep_slots=keep_slots
         )
         left_out: list[DividedPool] = []
         if self._last_use is None:
-            left_out = divide(self._admission, membership.part, partial(self._reserve, membership))
+            left_out = divide(self._step_queue, membership.part, partial(self._reserve, membership))
         else:
             membership.keep(self._last_use)
         allowed = {pool: part.allowed for pool, part in membership.parts.items()}

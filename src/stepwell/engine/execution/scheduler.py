@@ -32,10 +32,10 @@ from uuid import UUID
 
 import structlog
 
-from stepwell.engine.admission.controller import AdmissionController
-from stepwell.engine.admission.model_health import ModelHealth
 from stepwell.engine.attempts.input_resolver import PreparedAttempt
 from stepwell.engine.attempts.runner import AttemptRunner
+from stepwell.engine.dispatch.model_health import ModelHealth
+from stepwell.engine.dispatch.step_queue import StepQueue
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow, RunningAttempt
 from stepwell.engine.execution.attempt_tasks import AttemptTasks
@@ -64,7 +64,7 @@ from stepwell.lifecycle.effects import (
     StartAttempt,
     WakeAt,
 )
-from stepwell.lifecycle.inputs import Admitted, AttemptFailed, Input, Succeeded
+from stepwell.lifecycle.inputs import AttemptFailed, Dispatched, Input, Succeeded
 from stepwell.lifecycle.model import Task
 from stepwell.lifecycle.output_budget import RESULTS_MAX_BYTES
 from stepwell.ports.clock import Clock, NewId
@@ -88,7 +88,7 @@ class Scheduler:
         self,
         workflow_store: WorkflowStore,
         runner: AttemptRunner,
-        admission: AdmissionController,
+        step_queue: StepQueue,
         health: ModelHealth,
         clock: Clock,
         new_id: NewId,
@@ -103,7 +103,7 @@ class Scheduler:
         memory: MemoryGovernor,
         results_max_bytes: int = RESULTS_MAX_BYTES,
     ) -> None:
-        self._runner, self._admission, self._clock, self._bus = runner, admission, clock, bus
+        self._runner, self._step_queue, self._clock, self._bus = runner, step_queue, clock, bus
         self._new_id, self._results_max_bytes = new_id, results_max_bytes
         self.outcomes, self.loop_lag, self.lease_losses = outcomes, LoopLag(), 0
         self.workflows, self._claims, self._queue, self._sub_workflows = workflows, claims, queue, sub_workflows
@@ -111,15 +111,15 @@ class Scheduler:
         self.leaving = LeavingWorkflows(workflows)
         on_result = self._on_sent, self._on_committed, self._on_not_written
         self.checkpointer = Checkpointer(workflow_store, *on_result, memory, self.tasks.fail_fast)
-        admission.is_backed_up = self.checkpointer.is_backed_up  # each commit calls `start_steps` again
+        step_queue.is_backed_up = self.checkpointer.is_backed_up  # each commit calls `start_steps` again
         self.dispatcher = StepDispatcher(
-            self.workflows, runner, admission, health, clock, self.start_steps, self.tasks.fail_fast
+            self.workflows, runner, step_queue, health, clock, self.start_steps, self.tasks.fail_fast
         )
         self.timers = Timers(clock, queue, self.apply, self.tasks.fail_fast)
         self.item_memory = ItemMemory()
         self._evaluations = FlowEvaluations(reuse, self.tasks, self._apply, self.apply, self.item_memory)
         self._attempt_tasks = AttemptTasks(
-            runner, admission, self.dispatcher, self.checkpointer, self.tasks, self.apply, self._attempt_task_ended
+            runner, step_queue, self.dispatcher, self.checkpointer, self.tasks, self.apply, self._attempt_task_ended
         )
         self._follow_ups = FollowUpTasks(runner, clock, self.tasks, self.apply, self._attempt_tasks.make_control)
         self._effect_handlers: Mapping[type[Effect], Callable[[ActiveWorkflow, Any], None]] = {
@@ -152,7 +152,7 @@ class Scheduler:
 
     @property
     def stopping(self) -> bool:
-        return self._admission.closed
+        return self._step_queue.closed
 
     def register(self, workflow: ActiveWorkflow) -> None:
         """Add the workflow to those in memory. Start nothing of it yet."""
@@ -231,7 +231,7 @@ class Scheduler:
         An attempt that only waits for its job is cancelled, because the job goes on at the provider and the next
         process finds it. Others have *grace_s* seconds to end, and are cancelled then. No cancellation is recorded.
         """
-        self._admission.closed = self._follow_ups.closed = self._evaluations.closed = True
+        self._step_queue.closed = self._follow_ups.closed = self._evaluations.closed = True
         for workflow in self.workflows.values():
             self._follow_ups.end(workflow)
             self._evaluations.end(workflow)
@@ -285,7 +285,7 @@ class Scheduler:
         self._dispatch(workflow, decision, now)
         return changed
 
-    def _extend(self, workflow: ActiveWorkflow, input_: Admitted | Succeeded, now: datetime, size: int = 0) -> bool:
+    def _extend(self, workflow: ActiveWorkflow, input_: Dispatched | Succeeded, now: datetime, size: int = 0) -> bool:
         """Add what the input changes to the workflow's last decision, if that is still in the queue.
 
         *size* is how many bytes the input adds. Return False if nothing was added. Hot path, see `Run.extend`.
@@ -351,7 +351,7 @@ class Scheduler:
         An attempt that has nothing to wait for ends at once, and may make other steps ready. The same loop starts these
         too, so nothing inside the loop calls this function.
         """
-        if not self._admission.waiting:
+        if not self._step_queue.waiting:
             return
         now = self._clock.now()
         for start in self.dispatcher.next_starts():
@@ -367,7 +367,7 @@ class Scheduler:
     def _on_sent(self, decision: Decision) -> None:
         """Let attempts of *decision* that do nothing outside this process end while their INTENT is being written."""
         workflow = self.workflows.get(decision.workflow.id)
-        if workflow is None or workflow.on_hold or self._admission.closed:
+        if workflow is None or workflow.on_hold or self._step_queue.closed:
             return
         effects, decision.effects, now = decision.effects, [], self._clock.now()
         for effect in effects:
@@ -413,27 +413,27 @@ class Scheduler:
     # Attempts
 
     def _begin_attempt(self, start: AttemptStart, now: datetime) -> None:
-        """Apply `Admitted`, which writes the attempt's INTENT. `_start_attempt` follows once that is committed.
+        """Apply `Dispatched`, which writes the attempt's INTENT. `_start_attempt` follows once that is committed.
 
         An item doesn't start, but fails, if the workflow's results have no room for another one.
         """
         workflow = start.workflow
-        admitted = Admitted(start.slot.position, self._new_id(now), start.seed, start.in_process)
-        if self._extend(workflow, admitted, now):
-            workflow.attempts[admitted.task_id] = RunningAttempt(start.slot, self.dispatcher.track(start))
+        dispatched = Dispatched(start.slot.position, self._new_id(now), start.seed, start.in_process)
+        if self._extend(workflow, dispatched, now):
+            workflow.attempts[dispatched.task_id] = RunningAttempt(start.slot, self.dispatcher.track(start))
             return
-        decision = workflow.run.apply(admitted, now)
+        decision = workflow.run.apply(dispatched, now)
         effect = decision.effects[0] if decision.effects else None
         if isinstance(effect, StartAttempt):
             workflow.attempts[effect.task.id] = RunningAttempt(start.slot, self.dispatcher.track(start))
             self._submit(workflow, decision)
         else:
-            self._admission.release(start.slot)
+            self._step_queue.release(start.slot)
             self._dispatch(workflow, decision, now)
 
     def _start_attempt(self, workflow: ActiveWorkflow, effect: StartAttempt) -> None:
         task = effect.task
-        if self._admission.closed:
+        if self._step_queue.closed:
             self._attempt_ended(workflow, task.id)
             return
         prepared = workflow.attempts[task.id].prepared or self._runner.prepare(workflow, task)
@@ -463,7 +463,7 @@ class Scheduler:
 
     def _attempt_ended(self, workflow: ActiveWorkflow, task_id: UUID) -> None:
         attempt = workflow.attempts.pop(task_id)
-        attempt.release_slot(self._admission)
+        attempt.release_slot(self._step_queue)
         if attempt.tracked is not None:
             self.dispatcher.attempt_finished(workflow, attempt, None)
         if workflow.attempts:

@@ -23,10 +23,10 @@ from uuid import UUID
 from msgspec import Struct
 
 from stepwell.contract.task_configs import TaskConfig
-from stepwell.engine.admission.controller import AdmissionController, Slot
-from stepwell.engine.admission.model_health import ModelHealth, ModelKey, TrackedAttempt
-from stepwell.engine.admission.pools import LOCAL, ModelPool, Pool
 from stepwell.engine.attempts.runner import AttemptRunner
+from stepwell.engine.dispatch.model_health import ModelHealth, ModelKey, TrackedAttempt
+from stepwell.engine.dispatch.pools import LOCAL, ModelPool, Pool
+from stepwell.engine.dispatch.step_queue import Slot, StepQueue
 from stepwell.engine.execution.active_workflow import ActiveWorkflow, RunningAttempt
 from stepwell.lifecycle.inputs import AttemptFailed, Diverted, Succeeded
 from stepwell.ports.clock import Clock, Timer
@@ -66,13 +66,13 @@ class StepDispatcher:
         self,
         workflows: Mapping[UUID, ActiveWorkflow],
         runner: AttemptRunner,
-        admission: AdmissionController,
+        step_queue: StepQueue,
         health: ModelHealth,
         clock: Clock,
         wake: Callable[[], None],
         fail_fast: Callable[[Callable[..., Any]], Callable[..., None]],
     ) -> None:
-        self._workflows, self._runner, self._admission, self._health = workflows, runner, admission, health
+        self._workflows, self._runner, self._step_queue, self._health = workflows, runner, step_queue, health
         self._clock, self._wake, self._fail_fast = clock, wake, fail_fast
         self._next_wake: Timer | None = None  # for the next start that a rate limit allows
         self._next_wake_at = 0.0
@@ -85,13 +85,13 @@ class StepDispatcher:
             workflow.waiting_since.setdefault(position, now)
             pool = self._pool(workflow, position)
             if pool is None or not self._is_continued(workflow, position, pool):
-                self._admission.enqueue(tenant, workflow_id, position, pool)
+                self._step_queue.enqueue(tenant, workflow_id, position, pool)
             else:
-                self._admission.enqueue_continued(tenant, workflow_id, position, pool)
+                self._step_queue.enqueue_continued(tenant, workflow_id, position, pool)
 
     def withdraw(self, workflow: ActiveWorkflow) -> None:
         """Remove all steps of the workflow, both queued ones and those that breakers hold back."""
-        self._admission.withdraw(workflow.tenant, workflow.workflow_id)
+        self._step_queue.withdraw(workflow.tenant, workflow.workflow_id)
         self._health.withdraw(workflow.workflow_id)
         workflow.waiting_since.clear()
 
@@ -102,7 +102,7 @@ class StepDispatcher:
         """
         if workflow.provider(position) is not None:
             return None
-        slot = self._admission.take_at_once(workflow.tenant, workflow.workflow_id, position)
+        slot = self._step_queue.take_at_once(workflow.tenant, workflow.workflow_id, position)
         return None if slot is None else AttemptStart(workflow, slot, None, None, in_process=True)
 
     def next_starts(self) -> Iterator[AttemptStart | StepDiversion]:
@@ -110,15 +110,15 @@ class StepDispatcher:
 
         The caller may enqueue more steps and release slots meanwhile: they are considered in the same iteration.
         """
-        while (slot := self._admission.grant()) is not None:
+        while (slot := self._step_queue.grant()) is not None:
             workflow = self._workflows.get(slot.workflow_id)
             start = None if workflow is None else self._next_start(workflow, slot)
             if not isinstance(start, AttemptStart):
-                self._admission.release(slot)
+                self._step_queue.release(slot)
             if start is not None:
                 yield start
-        if self._admission.retry_in_s is not None:
-            self._wake_in(self._admission.retry_in_s)
+        if self._step_queue.retry_in_s is not None:
+            self._wake_in(self._step_queue.retry_in_s)
 
     def track(self, start: AttemptStart) -> TrackedAttempt | None:
         """Count the beginning attempt at its model."""
@@ -166,11 +166,11 @@ class StepDispatcher:
         provider = workflow.provider(position)
         if provider is None or provider is LOCAL:  # LOCAL has no models
             return provider
-        limited = provider in self._admission.limits.models
+        limited = provider in self._step_queue.limits.models
         key = self._key(workflow, position) if limited or self._health.any_open else None
         if key is not None and not workflow.run.has_attempt(position) and not self._health.allows(key):
             return None  # nothing is sent for it: it is turned away as soon as it is next
-        return self._admission.limits.pool(provider, key.model if key else "") if limited else provider
+        return self._step_queue.limits.pool(provider, key.model if key else "") if limited else provider
 
     def _is_continued(self, workflow: ActiveWorkflow, position: int, pool: Pool) -> bool:
         """Return whether the step's attempt may have a job at its provider.
@@ -218,8 +218,8 @@ class StepDispatcher:
 
     def _requeue_model(self, key: ModelKey) -> None:
         """Enqueue the steps of a model again: its breaker has opened, so they must not wait for a slot of it."""
-        limits = self._admission.limits
-        for workflow_id, position in self._admission.take_all(limits.pool(key.provider, key.model)):
+        limits = self._step_queue.limits
+        for workflow_id, position in self._step_queue.take_all(limits.pool(key.provider, key.model)):
             if (workflow := self._workflows.get(workflow_id)) is not None:
                 self.enqueue(workflow, [position])
 

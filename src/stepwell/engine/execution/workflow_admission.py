@@ -25,11 +25,11 @@ from collections import Counter
 import structlog
 
 from stepwell.basics.errors import TooManyRequests, Unavailable
-from stepwell.engine.admission.workflow_slots import WorkflowUse
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.ownership import Ownership
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.workflow_queue import WorkflowQueue
+from stepwell.engine.execution.workflow_slots import WorkflowUse
 from stepwell.ports.clock import Clock
 from stepwell.ports.processes import Coordination
 from stepwell.ports.storage import WorkflowStore

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from stepwell.engine.admission.workflow_slots import WorkflowSlots
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.engine.execution.workflow_slots import WorkflowSlots
 from stepwell.lifecycle.model import NEVER
 from stepwell.ports.clock import Clock, Timer
 

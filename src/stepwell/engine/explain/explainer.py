@@ -5,7 +5,7 @@ If another process runs the workflow, the explanation is that process's. Its row
 What must hold:
 - All state in memory is read at one moment: nothing is awaited in between, and everything is copied.
 - An explanation from rows takes at most four statements, however many steps there are. If the workflow runs in this
-  process, it takes none, unless the workflow is PAUSED or waits for admission. So it works while the database is away.
+  process, it takes none, unless the workflow is PAUSED or waits for step_queue. So it works while the database is away.
 - One more statement reads the waits below a workflow with sub-workflows. If there are none below a step, its first
   sub-workflow is explained: those of at most `_MAX_EXPLAINED` steps, and below them one in each depth.
 """
@@ -37,9 +37,9 @@ from stepwell.contract.reasons import (
     WaitsForSteps,
 )
 from stepwell.definition.mapping.task_configs import read_workflow_config
-from stepwell.engine.admission.controller import AdmissionController, LimitKind, QueuedSteps
-from stepwell.engine.admission.model_health import BreakerHold, ModelHealth
-from stepwell.engine.admission.pools import ModelPool
+from stepwell.engine.dispatch.model_health import BreakerHold, ModelHealth
+from stepwell.engine.dispatch.pools import ModelPool
+from stepwell.engine.dispatch.step_queue import LimitKind, QueuedSteps, StepQueue
 from stepwell.engine.execution.active_workflow import ActiveWorkflow, RunningAttempt
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.explain.availability import WriteMonitor, WriteTarget
@@ -91,7 +91,7 @@ class Explainer(Struct, eq=False, kw_only=True):
     store: WorkflowReader
     workflow_store: WorkflowStore
     scheduler: Scheduler
-    admission: AdmissionController
+    step_queue: StepQueue
     health: ModelHealth
     clock: Clock
     in_process: frozenset[ProviderType]
@@ -149,7 +149,7 @@ class Explainer(Struct, eq=False, kw_only=True):
     async def _from_memory(self, scope: TenantScope, workflow: ActiveWorkflow) -> _Explained:
         now, workflow_id = self.clock.now(), workflow.workflow_id
         loaded, on_failure = workflow.snapshot(), workflow.config.on_failure
-        waiting = self.admission.queued_steps(workflow.tenant, workflow_id)
+        waiting = self.step_queue.queued_steps(workflow.tenant, workflow_id)
         local_waits = self._child_process_waits(workflow_id)
         holds = self.health.holds_on(workflow_id)
         evaluating = dict.fromkeys(workflow.open_evaluations, _EVALUATING)
@@ -186,7 +186,7 @@ class Explainer(Struct, eq=False, kw_only=True):
 
     def _child_process_waits(self, workflow_id: UUID) -> dict[int, Waits]:
         """Return what the running steps of LOCAL wait for that have a slot and no child process yet, by position."""
-        local = self.admission.local
+        local = self.step_queue.local
         return {
             position: WaitsForSlot(
                 detail=f"{local.used} child processes of LOCAL are busy, and this step needs one with "

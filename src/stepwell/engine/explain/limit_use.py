@@ -11,9 +11,9 @@ from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import CredentialStatus, ProviderStatus
 from stepwell.contract.system import ActiveWorkflows, Limits, RunningSteps, StorageUse, WaitingWorkflows
 from stepwell.definition.validation.provider_rules import ProviderCatalog
-from stepwell.engine.admission.controller import AdmissionController
-from stepwell.engine.admission.model_health import ModelHealth
-from stepwell.engine.admission.pools import ModelPool
+from stepwell.engine.dispatch.model_health import ModelHealth
+from stepwell.engine.dispatch.pools import ModelPool
+from stepwell.engine.dispatch.step_queue import StepQueue
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.explain.budget_use import BudgetReader
 from stepwell.ports.stored_definitions import Definitions
@@ -26,7 +26,7 @@ class ProviderStatusReader(Struct, eq=False):
     """Reads the status of the providers. *refused_keys* returns the refused credentials, with the times of refusal."""
 
     _catalog: ProviderCatalog
-    _admission: AdmissionController
+    _step_queue: StepQueue
     _health: ModelHealth
     _refused_keys: Callable[[], Mapping[str, datetime]]
 
@@ -35,7 +35,7 @@ class ProviderStatusReader(Struct, eq=False):
         return [self._status(kind, scope) for kind in sorted(self._catalog.offers)]
 
     def _status(self, kind: ProviderType, scope: TenantScope) -> ProviderStatus:
-        limits, waiting = self._admission.limits, self._admission.waiting_by_pool
+        limits, waiting = self._step_queue.limits, self._step_queue.waiting_by_pool
         models = []
         for key in self._health.models_of(kind, scope.covers_tenant):
             limit = None if kind is ProviderType.LOCAL else limits.of_model(kind, key.model)
@@ -52,7 +52,7 @@ class ProviderStatusReader(Struct, eq=False):
             provider_type=kind,
             capabilities={task_type: sorted(offered) for task_type, offered in offers},
             limit=limits.of(kind),
-            in_flight=self._admission.used_by(kind),
+            in_flight=self._step_queue.used_by(kind),
             waiting=in_pools + self._health.count_blocked(kind),
             models=models,
             credentials=credentials,
@@ -76,7 +76,7 @@ class TenantLimitsReader:
     def __init__(
         self,
         workflows: WorkflowAdmission,
-        steps: AdmissionController,
+        steps: StepQueue,
         uploads: Uploads,
         upload_limits: UploadLimits,
         definitions: Definitions,

@@ -19,7 +19,7 @@ from stepwell.definition.mapping.templates import SUB_DEFINITION
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.definition.validation.sub_workflow_rules import with_origin
 from stepwell.definition.validation.workflow import ValidatedWorkflow, validate_workflow
-from stepwell.engine.admission.model_health import ModelHealth, ModelKey
+from stepwell.engine.dispatch.model_health import ModelHealth, ModelKey
 from stepwell.engine.explain.reuse_forecast import ReuseForecaster
 from stepwell.ports.providers import Providers
 from stepwell.rules.costs import PriceList

@@ -24,7 +24,7 @@ from stepwell.engine.execution.new_workflow import Creation, build_workflow
 from stepwell.engine.execution.reuse_checks import ReuseFinder
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.effects import CheckReuse, Evaluate, StartAttempt
-from stepwell.lifecycle.inputs import SERVICE, Admitted, Input, Start
+from stepwell.lifecycle.inputs import SERVICE, Dispatched, Input, Start
 from stepwell.lifecycle.items import ItemGroup
 from stepwell.lifecycle.model import ItemState
 from stepwell.lifecycle.run_if import has_ended
@@ -106,7 +106,7 @@ class _Simulation(Struct, eq=False):
         plan = run.unit_plans[position]
         if plan.provider is not None or plan.runs_workflow or not run.wants_new_attempt(position):
             return
-        decision = run.apply(Admitted(position, self.new_id(now), None, in_process=True), now)
+        decision = run.apply(Dispatched(position, self.new_id(now), None, in_process=True), now)
         for effect in decision.effects:
             if isinstance(effect, StartAttempt):
                 outcome = self.runner.prepare(self.workflow, effect.task)

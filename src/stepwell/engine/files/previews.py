@@ -24,7 +24,7 @@ from msgspec import Struct
 from stepwell.basics.artifacts import is_image, parse_artifact_path, preview_path
 from stepwell.basics.errors import ArtifactGone, AttemptError, Fault, InvalidRequest, NotFound, Unavailable
 from stepwell.contract.tasks import Output
-from stepwell.engine.admission.local_admission import LocalAdmission
+from stepwell.engine.dispatch.local_dispatcher import LocalDispatcher
 from stepwell.engine.files.uploads import UploadService
 from stepwell.ports.artifacts import Artifacts, PreviewMaker
 from stepwell.ports.providers import LIGHT
@@ -49,7 +49,7 @@ class Previews:
     """Makes previews with *maker*, and stores them. *local* divides LOCAL's child processes."""
 
     def __init__(
-        self, artifacts: Artifacts, uploads: UploadService, maker: PreviewMaker, local: LocalAdmission
+        self, artifacts: Artifacts, uploads: UploadService, maker: PreviewMaker, local: LocalDispatcher
     ) -> None:
         self._artifacts, self._uploads, self._maker, self._local = artifacts, uploads, maker, local
         self._turns = FairTurns(_AT_ONCE, 1)

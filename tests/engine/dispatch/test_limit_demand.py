@@ -7,17 +7,17 @@ from msgspec import Struct
 
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
-from stepwell.engine.admission.controller import AdmissionController
-from stepwell.engine.admission.limit_demand import MOST_POOLS, divide
-from stepwell.engine.admission.limit_shares import LimitShares
-from stepwell.engine.admission.pools import SlotLimits, provider_key
+from stepwell.engine.dispatch.limit_demand import MOST_POOLS, divide
+from stepwell.engine.dispatch.limit_shares import LimitShares
+from stepwell.engine.dispatch.pools import SlotLimits, provider_key
+from stepwell.engine.dispatch.step_queue import StepQueue
 from stepwell.rules.limit_division import PoolUse
 
 FAL = ProviderType.FAL
 LIMITS = SlotLimits(models={FAL: {"*": ModelLimit(concurrency=1)}})
 
 
-def asked_for(admission: AdmissionController) -> dict[str, int]:
+def asked_for(step_queue: StepQueue) -> dict[str, int]:
     """Divide once. Return the number of steps that wait for each pool that is divided."""
     numbers: dict[str, int] = {}
 
@@ -25,24 +25,24 @@ def asked_for(admission: AdmissionController) -> dict[str, int]:
         numbers[pool] = use.waiting
         return use.limit
 
-    divide(admission, part, lambda _pool, _per_minute, _number: None)
+    divide(step_queue, part, lambda _pool, _per_minute, _number: None)
     return numbers
 
 
-def queue(admission: AdmissionController, tenant: str, model: str) -> str:
+def queue(step_queue: StepQueue, tenant: str, model: str) -> str:
     """Queue a step of *tenant*. Return the name of its pool."""
     pool = LIMITS.pool(FAL, model)
-    admission.enqueue(tenant, UUID(int=1), 0, pool)
+    step_queue.enqueue(tenant, UUID(int=1), 0, pool)
     return f"model FAL {model}"
 
 
 def test_a_tenant_with_many_models_keeps_no_other_from_its_share() -> None:
-    admission = AdmissionController(LIMITS)
-    names = {queue(admission, "many", f"model-{number}") for number in range(4 * MOST_POOLS)}
-    other = queue(admission, "one", "another")
+    step_queue = StepQueue(LIMITS)
+    names = {queue(step_queue, "many", f"model-{number}") for number in range(4 * MOST_POOLS)}
+    other = queue(step_queue, "one", "another")
     seen = set[str]()
     for _ in range(200):
-        numbers = asked_for(admission)
+        numbers = asked_for(step_queue)
         assert numbers.pop(other) == 1
         assert numbers.pop("provider FAL") == len(numbers) + 1
         assert len(numbers) == MOST_POOLS // 2
@@ -51,13 +51,13 @@ def test_a_tenant_with_many_models_keeps_no_other_from_its_share() -> None:
 
 
 def test_all_pools_that_have_slots_are_divided() -> None:
-    admission = AdmissionController(LIMITS)
-    used = {queue(admission, "one", f"used-{number}") for number in range(50)}
+    step_queue = StepQueue(LIMITS)
+    used = {queue(step_queue, "one", f"used-{number}") for number in range(50)}
     for _ in used:
-        assert admission.grant() is not None
+        assert step_queue.grant() is not None
     for number in range(2 * MOST_POOLS):
-        queue(admission, "one", f"waiting-{number}")
-    assert asked_for(admission).keys() > used
+        queue(step_queue, "one", f"waiting-{number}")
+    assert asked_for(step_queue).keys() > used
 
 
 class HeldLease(Struct):
@@ -72,14 +72,14 @@ def test_a_slot_for_which_a_step_waits_here_is_not_offered_to_others(name: str) 
     shares, pool = LimitShares(HeldLease(), lambda: 0.0), provider_key(ProviderType(name))
     shares.restrict(1, {})
     shares.use_shares({pool: 1}, {pool}, {pool}, {})
-    admission = AdmissionController(SlotLimits(), shares=shares)
-    admission.enqueue(None, UUID(int=1), 0, ProviderType(name))
-    slot = admission.grant()
+    step_queue = StepQueue(SlotLimits(), shares=shares)
+    step_queue.enqueue(None, UUID(int=1), 0, ProviderType(name))
+    slot = step_queue.grant()
     assert slot is not None
-    admission.enqueue(None, UUID(int=1), 1, ProviderType(name))
-    admission.release(slot)
+    step_queue.enqueue(None, UUID(int=1), 1, ProviderType(name))
+    step_queue.release(slot)
     assert not shares.changed.is_set()
-    last = admission.grant()
+    last = step_queue.grant()
     assert last is not None
-    admission.release(last)
+    step_queue.release(last)
     assert shares.changed.is_set()

@@ -238,7 +238,7 @@ async def test_an_open_breaker_diverts_at_once_whatever_the_models_rate_limit(
 async def test_no_more_models_than_the_bound_are_remembered(
     world: World, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stepwell.engine.admission.model_health._MOST_MODELS", 20)  # a thousand would take long
+    monkeypatch.setattr("stepwell.engine.dispatch.model_health._MOST_MODELS", 20)  # a thousand would take long
     world.emulator.always("submit", Fault.BROKEN)
     for start in range(0, 33, 11):  # models in use stay
         models = [{"model": f"m{number}"} for number in range(start, start + 11)]

@@ -8,8 +8,8 @@ itself, it paces the starts. Otherwise the processes reserve starts in the datab
 import math
 from collections.abc import Callable, Mapping
 
-from stepwell.engine.admission.limit_shares import LimitShares
-from stepwell.engine.admission.pools import ModelPool, Pool
+from stepwell.engine.dispatch.limit_shares import LimitShares
+from stepwell.engine.dispatch.pools import ModelPool, Pool
 
 _BURST_S = 1.0
 # Clients choose model names. Beyond this number, the oldest model is forgotten once its next start is due.

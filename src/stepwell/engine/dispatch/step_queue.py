@@ -1,9 +1,9 @@
-"""Admission control: bounded slots for steps, granted in a fair order of tenants and of each tenant's workflows.
+"""The queue of ready steps: bounded slots, granted in a fair order of tenants and of each tenant's workflows.
 
 Each pool has a queue. A pool is a provider, a model with its own limit, or None (steps without a provider). The
 order is round-robin on three levels: pools take turns, in a pool its tenants, and in a tenant its workflows. The steps
 of one workflow start in the order in which they were queued. LOCAL's tenants are ordered by the weight of their work
-instead (`local_admission`). So a workflow of 10,000 steps delays another workflow by
+instead (`local_dispatcher`). So a workflow of 10,000 steps delays another workflow by
 at most one step.
 
 A grant or a release costs O(1), plus one check for each full pool and each tenant at its limit that a grant skips. A
@@ -28,9 +28,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.engine.admission.limit_shares import LimitShares
-from stepwell.engine.admission.local_admission import LocalAdmission
-from stepwell.engine.admission.pools import (
+from stepwell.engine.dispatch.limit_shares import LimitShares
+from stepwell.engine.dispatch.local_dispatcher import LocalDispatcher
+from stepwell.engine.dispatch.pools import (
     LOCAL,
     DividedPool,
     ModelPool,
@@ -40,8 +40,8 @@ from stepwell.engine.admission.pools import (
     rate_key,
     tenant_key,
 )
-from stepwell.engine.admission.queue_position import QueuePositions, Rank, RoundRobinRank
-from stepwell.engine.admission.start_rates import StartRates
+from stepwell.engine.dispatch.queue_position import QueuePositions, Rank, RoundRobinRank
+from stepwell.engine.dispatch.start_rates import StartRates
 
 K = TypeVar("K", bound=Hashable)
 
@@ -89,7 +89,7 @@ _TenantQueue = OrderedDict[UUID, deque[int]]
 _PoolQueue = OrderedDict[str | None, _TenantQueue]
 
 
-class AdmissionController:
+class StepQueue:
     """Queues ready steps, and grants them slots in a fair order. *now* returns monotonic seconds.
 
     `retry_in_s`: if the last `grant` returned None, the seconds until a rate limit allows a start; None if only a
@@ -103,7 +103,7 @@ class AdmissionController:
     ) -> None:
         self.limits, self._now = limits, now
         self.shares = shares or LimitShares(None, now)
-        self.local = LocalAdmission(limits.local, limits.local_memory)
+        self.local = LocalDispatcher(limits.local, limits.local_memory)
         self.rates = StartRates(self.shares, now)
         self.retry_in_s: float | None = None
         self._queues: OrderedDict[Pool, _PoolQueue] = OrderedDict()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stepwell.basics.errors import TooManyRequests, Unavailable
 from stepwell.basics.workflow_limits import TenantLimit, WorkflowLimits
-from stepwell.engine.admission.workflow_slots import WorkflowSlots
+from stepwell.engine.execution.workflow_slots import WorkflowSlots
 from stepwell.lifecycle.records import WaitingCount
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from stepwell.contract.enums import ProviderType
-from stepwell.engine.admission.controller import AdmissionController
-from stepwell.engine.admission.pools import DividedPool, ModelPool, provider_key, tenant_key
+from stepwell.engine.dispatch.pools import DividedPool, ModelPool, provider_key, tenant_key
+from stepwell.engine.dispatch.step_queue import StepQueue
 from stepwell.rules.limit_division import PoolUse, most_starts
 
 Part = Callable[[str, PoolUse], int]
@@ -18,33 +18,33 @@ Rate = Callable[[str, float, int], None]
 MOST_POOLS = 500  # that steps wait for: dividing 1,000 takes some 10 ms
 
 
-def needs_shares(admission: AdmissionController) -> bool:
+def needs_shares(step_queue: StepQueue) -> bool:
     """Return whether steps that have a slot or wait for one count for limits that are divided."""
-    if admission.limits.per_tenant is not None and (admission.waiting or admission.used):
+    if step_queue.limits.per_tenant is not None and (step_queue.waiting or step_queue.used):
         return True
-    return bool(admission.pools_in_use() or admission.pools_waited_for())
+    return bool(step_queue.pools_in_use() or step_queue.pools_waited_for())
 
 
-def divide(admission: AdmissionController, part: Part, rate: Rate) -> list[DividedPool]:
+def divide(step_queue: StepQueue, part: Part, rate: Rate) -> list[DividedPool]:
     """Call *part* for each pool that is in use or waited for. It returns how many slots this process may use.
 
     *rate* is called with the starts per minute of a model, and the number of steps that could start. Returns the pools
     that were left out, because steps wait for more than `MOST_POOLS`.
     """
-    startable = _divide_tenants(admission, part)
-    chosen, left_out = _pools(admission)
+    startable = _divide_tenants(step_queue, part)
+    chosen, left_out = _pools(step_queue)
     providers, models = Counter[ProviderType](), dict[ModelPool, int]()
     for pool in chosen:
-        number = _startable_steps(admission, pool, startable)
+        number = _startable_steps(step_queue, pool, startable)
         if isinstance(pool, ModelPool):
             if pool.limit.concurrency is not None:
-                number = _within(admission, part, pool.key, pool, number)
+                number = _within(step_queue, part, pool.key, pool, number)
             models[pool] = number
             providers[pool.provider] += number
         else:
             providers[pool] += number
     left = {
-        provider: _within(admission, part, provider_key(provider), provider, number)
+        provider: _within(step_queue, part, provider_key(provider), provider, number)
         for provider, number in providers.items()
     }
     for pool, number in models.items():
@@ -53,14 +53,14 @@ def divide(admission: AdmissionController, part: Part, rate: Rate) -> list[Divid
     return left_out
 
 
-def _pools(admission: AdmissionController) -> tuple[set[DividedPool], list[DividedPool]]:
+def _pools(step_queue: StepQueue) -> tuple[set[DividedPool], list[DividedPool]]:
     """Return the pools to divide, and those to leave out.
 
     Clients choose the names of models, so a tenant may wait for any number of pools. Each tenant gets an equal number
     of them, chosen at random, so that every pool is divided in the end.
     """
-    waiting = admission.pools_waited_for()
-    chosen, left_out = admission.pools_in_use(), list[DividedPool]()
+    waiting = step_queue.pools_waited_for()
+    chosen, left_out = step_queue.pools_in_use(), list[DividedPool]()
     most = max(MOST_POOLS // max(len(waiting), 1), 1)
     for pools in waiting.values():
         if len(pools) > most:
@@ -70,31 +70,31 @@ def _pools(admission: AdmissionController) -> tuple[set[DividedPool], list[Divid
     return chosen, [pool for pool in left_out if pool not in chosen]
 
 
-def _within(admission: AdmissionController, part: Part, key: str, pool: ProviderType | ModelPool, waiting: int) -> int:
+def _within(step_queue: StepQueue, part: Part, key: str, pool: ProviderType | ModelPool, waiting: int) -> int:
     """Return how many of the *waiting* steps may start."""
-    used = admission.used_by(pool)
-    return min(waiting, max(part(key, PoolUse(admission.limits.of(pool), used, waiting)) - used, 0))
+    used = step_queue.used_by(pool)
+    return min(waiting, max(part(key, PoolUse(step_queue.limits.of(pool), used, waiting)) - used, 0))
 
 
-def _divide_tenants(admission: AdmissionController, part: Part) -> dict[str | None, int] | None:
+def _divide_tenants(step_queue: StepQueue, part: Part) -> dict[str | None, int] | None:
     """Return how many further steps each tenant may start; None if tenants have no limit."""
-    if (limit := admission.limits.per_tenant) is None:
+    if (limit := step_queue.limits.per_tenant) is None:
         return None
     startable = {}
-    for tenant, waiting in admission.tenants_in_use().items():
-        used = admission.used_by_tenant(tenant)
+    for tenant, waiting in step_queue.tenants_in_use().items():
+        used = step_queue.used_by_tenant(tenant)
         startable[tenant] = max(part(tenant_key(tenant), PoolUse(limit, used, waiting)) - used, 0)
     return startable
 
 
 def _startable_steps(
-    admission: AdmissionController, pool: ProviderType | ModelPool, startable: Mapping[str | None, int] | None
+    step_queue: StepQueue, pool: ProviderType | ModelPool, startable: Mapping[str | None, int] | None
 ) -> int:
     """Return how many waiting steps of *pool* could start soon, as far as tenants and rates allow it."""
     if startable is None:
-        number = admission.waiting_by_pool[pool]
+        number = step_queue.waiting_by_pool[pool]
     else:
-        number = sum(min(steps, startable.get(name, 0)) for name, steps in admission.waiting_in(pool).items())
+        number = sum(min(steps, startable.get(name, 0)) for name, steps in step_queue.waiting_in(pool).items())
     if isinstance(pool, ModelPool) and pool.limit.per_minute is not None:
         number = min(number, most_starts(pool.limit.per_minute))
     return number

@@ -1,6 +1,6 @@
 """Divides the child processes of LOCAL by the weight of the work, not by its count.
 
-A step of LOCAL passes two stages. First it gets a slot, in the order of `AdmissionController`. With the slot it fetches
+A step of LOCAL passes two stages. First it gets a slot, in the order of `StepQueue`. With the slot it fetches
 its files, and its work is weighed. Then it waits for a child process.
 
 What must hold:
@@ -26,7 +26,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.engine.admission.queue_position import WeightedRank, WeightedTurns
+from stepwell.engine.dispatch.queue_position import WeightedRank, WeightedTurns
 from stepwell.ports.providers import LIGHT_MEMORY, WorkWeight
 
 _FIRST_COST = 1.0  # megapixels: the expected cost of a tenant's first step
@@ -52,7 +52,7 @@ class _ChildProcess(Struct, frozen=True):
     extra: bool
 
 
-class LocalAdmission:
+class LocalDispatcher:
     """Divides LOCAL's slots and child processes. *max_memory* is in bytes; if it is None, work is not weighed."""
 
     def __init__(self, slots: int, max_memory: int | None) -> None:

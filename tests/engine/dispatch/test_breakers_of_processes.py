@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from stepwell.engine.admission.model_health import ModelHealth, ModelKey
+from stepwell.engine.dispatch.model_health import ModelHealth, ModelKey
 from stepwell.persistence.clock import DatabaseClock
 from support.emulators.base import Fault
 from support.providers.emulated import World

@@ -1,1 +1,0 @@
-"""Which step starts next: slots, rate limits, the fair queue, circuit breakers. It also counts the active workflows."""

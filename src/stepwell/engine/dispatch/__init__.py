@@ -1,0 +1,1 @@
+"""Which step starts next: slots, rate limits, the fair queue, circuit breakers."""
