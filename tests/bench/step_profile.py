@@ -130,11 +130,11 @@ def profile_commits(server: TestServer, number: int) -> Profile:
 
 async def _drive(services: Services, load: Load, dsn: str, clock: PartClock) -> Measured:
     """Run *load*, with definitions that are validated before."""
-    planned = {body["name"]: validate_workflow(body, services.catalog) for body in load.bodies()}
+    validated = {body["name"]: validate_workflow(body, services.catalog) for body in load.bodies()}
 
     async def run_one(body: dict[str, Any]) -> None:
         record = await services.workflows.create(
-            EVERY_TENANT, "profile", planned[body["name"]], tenant=None, start=True
+            EVERY_TENANT, "profile", validated[body["name"]], tenant=None, start=True
         )
         await services.workflows.until_idle(record.state.id)
 

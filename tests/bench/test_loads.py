@@ -13,7 +13,7 @@ from stepwell.bench.measurements import Counts, Measurements, Report, of_all_pro
 from stepwell.definition.mapping.input_mapping import effective_config
 from stepwell.persistence.benchmark import Times, Written
 from stepwell.providers.local.sizes import image_size
-from support.workflows.definitions import plan
+from support.workflows.definitions import validate
 
 SIZES = [1, 2, 3, 4, 10, 100, 1_000]
 SINGLE = [Shape.CHAIN, Shape.FAN, Shape.LAYERED]
@@ -109,17 +109,17 @@ def test_every_body_is_a_valid_definition(shape: Shape, steps: int) -> None:
     assert load.total_steps == 3 * steps
     shapes = SINGLE if shape is Shape.MIXED else [shape] * 3
     for number, (body, single) in enumerate(zip(load.bodies(), shapes, strict=True)):
-        planned = plan(body)
-        assert {step.task_type for step in planned.steps} == {"PASSTHROUGH"}
-        assert {step.provider for step in planned.steps} == {None}
-        assert [sorted(step.depends_on) for step in planned.steps] == dependencies(single, steps, seed=number)
+        validated = validate(body)
+        assert {step.task_type for step in validated.steps} == {"PASSTHROUGH"}
+        assert {step.provider for step in validated.steps} == {None}
+        assert [sorted(step.depends_on) for step in validated.steps] == dependencies(single, steps, seed=number)
 
 
 @pytest.mark.parametrize("shape", Shape)
 def test_each_step_of_an_image_load_adjusts_the_image_of_its_first_dependency(shape: Shape) -> None:
     load = Load(shape, workflows=3, steps=9, concurrency=1, work=Work.IMAGE, image_size=64)
     for body in load.bodies():
-        for step in plan(body).request.steps:
+        for step in validate(body).request.steps:
             mapped = [(each.from_step, each.from_field, each.to_field) for each in step.input_mappings or []]
             if step.depends_on:
                 assert step.task_type == "IMAGE_ADJUSTER"
@@ -138,16 +138,16 @@ def test_images_have_the_size_that_local_draws_without_a_size() -> None:
 
 def test_waiting_steps_need_no_input() -> None:
     load = Load(Shape.CHAIN, workflows=1, steps=3, concurrency=1, work=Work.WAIT)
-    (planned,) = [plan(body) for body in load.bodies()]
-    assert [(step.task_type, step.provider) for step in planned.steps] == [("GENERATION", "LOCAL")] * 3
+    (validated,) = [validate(body) for body in load.bodies()]
+    assert [(step.task_type, step.provider) for step in validated.steps] == [("GENERATION", "LOCAL")] * 3
 
 
 @pytest.mark.parametrize("payload", [0, 1, 10_000, 1_000_000])
 def test_each_result_has_the_payload_and_the_definition_contains_it_once(payload: int) -> None:
     (body,) = bodies_of(Shape.CHAIN, workflows=1, steps=3, payload=payload)
-    planned = plan(body)
-    for definition in planned.request.steps:
-        result = json.encode(effective_config(planned.config, definition))
+    validated = validate(body)
+    for definition in validated.request.steps:
+        result = json.encode(effective_config(validated.config, definition))
         assert len(result) == (payload + len('{"text":""}') if payload else len("{}"))
         assert len(result) <= MAX_RESULT_BYTES
         assert len(json.encode(definition)) < 1_000
@@ -156,7 +156,7 @@ def test_each_result_has_the_payload_and_the_definition_contains_it_once(payload
 
 def test_a_payload_is_incompressible() -> None:
     (body,) = bodies_of(Shape.CHAIN, workflows=1, steps=1, payload=10_000)
-    text = plan(body).config.step_defaults["PASSTHROUGH"]["text"]
+    text = validate(body).config.step_defaults["PASSTHROUGH"]["text"]
     assert len(set(text)) == 64
     assert len({text[at : at + 8] for at in range(0, len(text), 8)}) == 1_250
 

@@ -77,8 +77,8 @@ async def service(
 async def create(service: Service, body: dict[str, Any], *, start: bool = True) -> UUID:
     """Create a workflow without HTTP, which sends no statement of its own."""
     engine = service.app.services
-    planned = validate_workflow(body, engine.catalog)
-    return (await engine.workflows.create(EVERY_TENANT, "alice", planned, tenant=None, start=start)).state.id
+    validated = validate_workflow(body, engine.catalog)
+    return (await engine.workflows.create(EVERY_TENANT, "alice", validated, tenant=None, start=start)).state.id
 
 
 async def run(service: Service, body: dict[str, Any]) -> UUID:

@@ -16,9 +16,9 @@ from stepwell.lifecycle.run import Run
 from stepwell.lifecycle.steps import ResolvedStep
 from stepwell.lifecycle.stored_run import StoredRun
 from stepwell.lifecycle.waits import EARLY_SIGNALS_MAX_BYTES
-from support.workflows.flow_specs import RepeatSpec, Script, StepSpec, plan_of
+from support.workflows.flow_specs import RepeatSpec, Script, StepSpec, resolved_step_of
 from support.workflows.flows import ACTOR, SimulatedFlow, answer, approval, flow, run_step
-from support.workflows.runs import plans_of
+from support.workflows.runs import resolved_steps_of
 
 COMPLETED, FAILED, SKIPPED, PENDING = StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.PENDING
 RUNNING, CANCELLED = StepStatus.RUNNING, StepStatus.CANCELLED
@@ -29,19 +29,23 @@ def reasons(sim: SimulatedFlow) -> list[SkipReason | None]:
     return [step.skip_reason for step in sim.step_rows]
 
 
-def ordinary(plans: list[ResolvedStep]) -> Run:
+def ordinary(resolved_steps: list[ResolvedStep]) -> Run:
     state = WorkflowState(UUID(int=7), WorkflowStatus.RUNNING, "a workflow", owner=UUID(int=8))
-    return Run(StoredRun(state, WorkflowConfig(), plans, [StepState(plan.position) for plan in plans]))
+    return Run(
+        StoredRun(
+            state, WorkflowConfig(), resolved_steps, [StepState(resolved.position) for resolved in resolved_steps]
+        )
+    )
 
 
 def test_a_run_has_only_the_parts_that_its_steps_need() -> None:
-    run = ordinary(plans_of([[], [0]]))
+    run = ordinary(resolved_steps_of([[], [0]]))
     assert (run.parking, run.conditions, run.waits, run.items, run.children) == (None, None, None, None, None)
-    conditions = ordinary([plan_of(0, StepSpec(condition=True))])
+    conditions = ordinary([resolved_step_of(0, StepSpec(condition=True))])
     assert conditions.parking is not None
     assert conditions.conditions is not None
     assert (conditions.waits, conditions.items, conditions.children) == (None, None, None)
-    assert ordinary([plan_of(0, StepSpec(items=1))]).items is not None
+    assert ordinary([resolved_step_of(0, StepSpec(items=1))]).items is not None
 
 
 def test_each_input_has_one_method() -> None:
@@ -51,7 +55,7 @@ def test_each_input_has_one_method() -> None:
 @pytest.mark.parametrize("verb", [Decide(ACTOR, 0, "approve"), Signal(ACTOR, "s0")])
 def test_no_step_of_an_ordinary_workflow_waits_for_anything(verb: Decide | Signal) -> None:
     with pytest.raises(NotWaiting, match="No step of the workflow waits for that"):
-        ordinary(plans_of([[]])).apply(verb, flow(StepSpec(condition=True)).now)
+        ordinary(resolved_steps_of([[]])).apply(verb, flow(StepSpec(condition=True)).now)
 
 
 # Conditions

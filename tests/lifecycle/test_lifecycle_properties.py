@@ -40,7 +40,7 @@ from stepwell.lifecycle.model import StepState, WorkflowState
 from stepwell.lifecycle.run import Run
 from stepwell.lifecycle.stored_run import StoredRun
 from support.examples import examples
-from support.workflows.runs import ACTOR, EPOCH, OWNER, SimulatedRun, plans_of
+from support.workflows.runs import ACTOR, EPOCH, OWNER, SimulatedRun, resolved_steps_of
 
 T = TypeVar("T")
 PRICE = Cost(0.1, "USD", "settings")
@@ -144,7 +144,7 @@ def given_by(sim: SimulatedRun, op: Op) -> Input | None:  # noqa: C901, PLR0912 
 
 def late_input(sim: SimulatedRun, op: Op) -> Input:
     """About an attempt that isn't the step's own any more, or a slot or a timer that nobody asked for."""
-    position = op.pick % len(sim.plans)
+    position = op.pick % len(sim.resolved_steps)
     old = UUID(int=(position + 1) * 1000 + max(sim.step_rows[position].attempt - 1, 0))
     match op.flags % 4:
         case 0:
@@ -192,7 +192,7 @@ def outcome(sim: SimulatedRun) -> object:
 def check_history(sim: SimulatedRun) -> None:
     """By the order of the events alone."""
     done: set[int] = set()
-    positions = {plan.step_id: plan.position for plan in sim.plans}
+    positions = {resolved.step_id: resolved.position for resolved in sim.resolved_steps}
     ended_steps: set[int] = set()
     running: set[int] = set()
     ended = False
@@ -210,9 +210,13 @@ def check_history(sim: SimulatedRun) -> None:
         assert position not in done, "COMPLETED is for ever"
         if event.type is EventType.STEP_STARTED:
             assert position not in running
-            plan = sim.plans[position]
-            assert (done if plan.run_if is RunIf.ALL_COMPLETED else ended_steps).issuperset(plan.depends_on)
-            assert plan.run_if is RunIf.ALL_ENDED or not plan.depends_on or not done.isdisjoint(plan.depends_on)
+            resolved = sim.resolved_steps[position]
+            assert (done if resolved.run_if is RunIf.ALL_COMPLETED else ended_steps).issuperset(resolved.depends_on)
+            assert (
+                resolved.run_if is RunIf.ALL_ENDED
+                or not resolved.depends_on
+                or not done.isdisjoint(resolved.depends_on)
+            )
             running.add(position)
         else:
             assert (position in running) or event.type in (EventType.STEP_SKIPPED, EventType.STEP_CANCELLED)
@@ -300,8 +304,10 @@ def test_every_workflow_can_always_reach_its_end(make: Callable[[], SimulatedRun
     if not final:
         assert sim.status is WorkflowStatus.COMPLETED
         once = [int(status is StepStatus.COMPLETED) for status in sim.statuses]
-        assert [sim.short_history().count(f"step.completed {plan.step_id}") for plan in sim.plans] == once
-        if not any(plan.optional for plan in sim.plans):
+        assert [
+            sim.short_history().count(f"step.completed {resolved.step_id}") for resolved in sim.resolved_steps
+        ] == once
+        if not any(resolved.optional for resolved in sim.resolved_steps):
             assert all(once)
     assert (sim.live, sim.workflow.owner) == ({}, None)
     check_history(sim)
@@ -369,10 +375,10 @@ class Big:
     """A big run, driven wave by wave without the checks of `SimulatedRun`, which cost more than what they check."""
 
     def __init__(self, dag: Sequence[Sequence[int]], on_failure: OnFailure = OnFailure.DRAIN) -> None:
-        plans = SeenList(plans_of(dag, max_retries=1))
-        steps = SeenList(StepState(plan.position) for plan in plans)
+        resolved_steps = SeenList(resolved_steps_of(dag, max_retries=1))
+        steps = SeenList(StepState(resolved.position) for resolved in resolved_steps)
         state = WorkflowState(UUID(int=7), WorkflowStatus.PENDING, "big")
-        self.run = Run(StoredRun(state, WorkflowConfig(on_failure=on_failure), plans, steps, sources=dag))
+        self.run = Run(StoredRun(state, WorkflowConfig(on_failure=on_failure), resolved_steps, steps, sources=dag))
         self.run._units.ready, self.run._units.backoff = SeenSet(self.run._units.ready), SeenSet()
 
     def start(self) -> list[int]:

@@ -162,7 +162,9 @@ def test_an_attempt_of_an_earlier_process_has_a_receipt_if_its_provider_is_remot
     before = SimulatedRun()
     before.dispatch(0)
     run, tasks = before.run, before.run.open_tasks()
-    later = Run(StoredRun(run.state, run.config, run.plans, run.steps, open_tasks=tasks, in_process=in_process))
+    later = Run(
+        StoredRun(run.state, run.config, run.resolved_steps, run.steps, open_tasks=tasks, in_process=in_process)
+    )
     decision = later.apply(Cancel("alice"), EPOCH)
     assert [task.cancel_receipt for task in decision.tasks.values()] == [receipt]
 

@@ -181,7 +181,7 @@ def test_a_retry_needs_attempts_left_and_an_error_that_may_pass(
     retryable: bool,  # noqa: FBT001
     provider_fault: bool,  # noqa: FBT001
 ) -> None:
-    plan = ResolvedStep(
+    resolved = ResolvedStep(
         position=0,
         step_id="s",
         task_type=TaskType.EDITING,
@@ -189,7 +189,7 @@ def test_a_retry_needs_attempts_left_and_an_error_that_may_pass(
         fallback=FAL if has_fallback else None,
     )
     step = StepState(0, provider_attempts=attempts, on_fallback=on_fallback)
-    verdict = decide_retry(plan, step, retryable=retryable, provider_fault=provider_fault)
+    verdict = decide_retry(resolved, step, retryable=retryable, provider_fault=provider_fault)
     if retryable and attempts < max_retries + 1:
         assert verdict is RetryDecision.RETRY
     elif has_fallback and not on_fallback and (retryable or provider_fault):

@@ -17,7 +17,7 @@ from stepwell.lifecycle.resume import steps_to_leave
 from stepwell.lifecycle.run import Run
 from stepwell.lifecycle.run_if import skip_reason
 from stepwell.lifecycle.stored_run import StoredRun
-from support.workflows.runs import ACTOR, EPOCH, OWNER, SimulatedRun, config_of, plans_of
+from support.workflows.runs import ACTOR, EPOCH, OWNER, SimulatedRun, config_of, resolved_steps_of
 
 PENDING, RUNNING, CANCELLED = StepStatus.PENDING, StepStatus.RUNNING, StepStatus.CANCELLED
 COMPLETED, FAILED, SKIPPED = StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED
@@ -55,9 +55,9 @@ def states(letters: str) -> list[StepState]:
 )
 def test_why_a_step_is_skipped(run_if: RunIf, dependencies: str, reason: SkipReason | None) -> None:
     needed = len(dependencies)
-    plan = plans_of([*[()] * needed, range(needed)], run_if={needed: run_if})[-1]
+    resolved = resolved_steps_of([*[()] * needed, range(needed)], run_if={needed: run_if})[-1]
     steps = states(dependencies)
-    assert skip_reason(plan, steps, steps[-1]) is reason
+    assert skip_reason(resolved, steps, steps[-1]) is reason
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_which_steps_resume_leaves_as_they_are(
     def dependants(position: int) -> list[int]:
         return [other for other, needed in enumerate(dag) if position in needed]
 
-    plans = plans_of(dag, run_if=run_if, optional=optional)
-    assert steps_to_leave(plans, states(letters), dependants, from_paused=from_paused) == kept
+    resolved_steps = resolved_steps_of(dag, run_if=run_if, optional=optional)
+    assert steps_to_leave(resolved_steps, states(letters), dependants, from_paused=from_paused) == kept
 
 
 def reasons(sim: SimulatedRun) -> list[SkipReason | None]:
@@ -188,9 +188,9 @@ def test_an_optional_failure_without_dependants_stays_at_resume_too() -> None:
 
 
 def test_a_step_that_no_failure_has_skipped_stays_skipped_at_resume() -> None:
-    plans = plans_of([(), (0,), ()])
+    resolved_steps = resolved_steps_of([(), (0,), ()])
     state = WorkflowState(UUID(int=7), WorkflowStatus.FAILED, "a workflow")
-    run = Run(StoredRun(state, config_of(), plans, states("ddf")))
+    run = Run(StoredRun(state, config_of(), resolved_steps, states("ddf")))
     resumed = run.apply(Resume(ACTOR, UUID(int=2), OWNER), EPOCH)
     assert [step.status for step in run.steps] == [SKIPPED, SKIPPED, PENDING]
     assert (resumed.events[0].data, resumed.ready) == ({"still_skipped": ["s0", "s1"]}, [2])

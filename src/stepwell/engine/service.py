@@ -254,11 +254,11 @@ class WorkflowService(Struct, eq=False, kw_only=True):
         try:
             await self.change(scope, workflow_id, verb, preconditions)
         except (NotWaiting, InvalidTransition) as error:
-            present = await self.reads.step(scope, workflow_id, step.plan.step_id)
+            present = await self.reads.step(scope, workflow_id, step.resolved.step_id)
             if present.state.status not in _ENDED:
                 raise
             raise NotWaiting(describe_end(present)) from error
-        return await self.reads.step(scope, workflow_id, step.plan.step_id)
+        return await self.reads.step(scope, workflow_id, step.resolved.step_id)
 
     async def end_by_hand(
         self,
@@ -290,7 +290,7 @@ class WorkflowService(Struct, eq=False, kw_only=True):
         refer: bool,
     ) -> EndByHand:
         """Return the input of `end_by_hand`. Without *refer* nothing changes. Raises what that raises."""
-        item = None if number is None else await self.reads.item(scope, workflow_id, step.plan.step_id, number)
+        item = None if number is None else await self.reads.item(scope, workflow_id, step.resolved.step_id, number)
         workflow = await self.reads.get(scope, workflow_id)
         return await self.by_hand.prepare(scope, actor, workflow, step, item, result, refer=refer)
 

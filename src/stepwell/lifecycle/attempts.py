@@ -59,17 +59,17 @@ class Attempts:
         units, position = self._units, input_.position
         if position not in units.ready:
             return
-        unit, plan = units.units[position], units.unit_plans[position]
+        unit, resolved = units.units[position], units.resolved_units[position]
         if (task := units.running.get(position)) is None:
             if not units.may_start:
                 return
             if self._items is not None and not self._may_begin(decision, unit, now):
                 return
-            provider = plan.fallback if unit.on_fallback else plan.provider
+            provider = resolved.fallback if unit.on_fallback else resolved.provider
             unit.attempt += 1
             unit.provider_attempts += 1
             unit.retry_count += unit.provider_attempts > 1
-            began = now if plan.run_if is _ALL_COMPLETED else units.begin_of_attempt(plan, now)
+            began = now if resolved.run_if is _ALL_COMPLETED else units.begin_of_attempt(resolved, now)
             task = Task(input_.task_id, position, unit.attempt, provider, seed=input_.seed, started_at=began)
             if self._items is not None and isinstance(unit, ItemState):
                 task.place = unit.place
@@ -97,19 +97,19 @@ class Attempts:
 
     def divert(self, decision: Decision, input_: Diverted, now: datetime) -> None:
         """Let a ready unit use its fallback provider."""
-        unit, plan = self._units.units[input_.position], self._units.unit_plans[input_.position]
-        if not self._units.wants_new_attempt(input_.position) or plan.fallback is None or unit.on_fallback:
+        unit, resolved = self._units.units[input_.position], self._units.resolved_units[input_.position]
+        if not self._units.wants_new_attempt(input_.position) or resolved.fallback is None or unit.on_fallback:
             return
         unit.on_fallback, unit.provider_attempts = True, 0
         decision.record(unit, now)
-        data = {"from": input_.provider, "model": input_.model, "to": plan.fallback, "reason": "breaker_open"}
+        data = {"from": input_.provider, "model": input_.model, "to": resolved.fallback, "reason": "breaker_open"}
         self._units.emit(decision, now, EventType.STEP_DIVERTED, unit, **data)
         self._steps.want_slots_or_checks(decision, [input_.position])
 
     def update(self, decision: Decision, input_: RemoteInput, now: datetime) -> None:
         """Apply an input about the attempt's work at its provider."""
         position, task, children = input_.position, self._present(input_), self._children
-        runs_workflow = children is not None and self._units.unit_plans[position].runs_workflow
+        runs_workflow = children is not None and self._units.resolved_units[position].runs_workflow
         if children is not None and runs_workflow and task is not None and isinstance(input_, Submitted):
             children.created(decision, task, input_, now)
             return
@@ -139,7 +139,7 @@ class Attempts:
             self.fail(decision, failed, now)
             return
         self._end(task, _TASK_COMPLETED, now)
-        unit, flow = self._units.units[task.position], self._units.unit_plans[task.position].flow
+        unit, flow = self._units.units[task.position], self._units.resolved_units[task.position].flow
         task.phase, task.outputs, task.cost = _TASK_STORED, input_.outputs, input_.cost
         if task.sent is not None:
             decision.settle(task)
@@ -191,7 +191,7 @@ class Attempts:
         """End the attempt. `decide_retry` decides what follows, and `backoff_s` returns the time before a retry."""
         if (task := self._present(input_)) is None:
             return
-        unit, plan = self._units.units[task.position], self._units.unit_plans[task.position]
+        unit, resolved = self._units.units[task.position], self._units.resolved_units[task.position]
         if input_.provider_away and input_.retryable and self._try_again(decision, input_, unit, task, now):
             return
         if input_.child_lost and self._children is not None:
@@ -199,7 +199,7 @@ class Attempts:
         self._end(task, TaskStatus.FAILED, now)
         task.error = unit.error_message = self._units.output_budget.shorten(input_.error)
         task.cost = input_.cost
-        retry_decision = decide_retry(plan, unit, retryable=input_.retryable, provider_fault=input_.provider_fault)
+        retry_decision = decide_retry(resolved, unit, retryable=input_.retryable, provider_fault=input_.provider_fault)
         abandoned = task.sent is not None and (input_.timed_out or input_.broken)
         if abandoned and not self._remote.abandon_failed(decision, input_, task, now):
             retry_decision = RetryDecision.FAIL
@@ -222,7 +222,7 @@ class Attempts:
         outage = flow.outage or Outage(now, now + timedelta(seconds=self._units.config.retry.outage_s))
         pause = outage_pause_s((now - outage.since).total_seconds(), input_.jitter, input_.retry_after_s)
         at = now + timedelta(seconds=pause)
-        if at > outage.until or self._units.unit_plans[task.position].fallback is not None:
+        if at > outage.until or self._units.resolved_units[task.position].fallback is not None:
             return False
         unit.error_message = self._units.output_budget.shorten(input_.error)
         unit.flow, task.sent = replace(flow, outage=outage), None
@@ -299,9 +299,9 @@ class Attempts:
 
         The first try of an attempt at a provider that is away counts as if it were a failure, the next ones don't.
         """
-        unit, plan = self._units.units[input_.position], self._units.unit_plans[input_.position]
+        unit, resolved = self._units.units[input_.position], self._units.resolved_units[input_.position]
         outage = unit.flow.outage if unit.flow is not None else None
         if input_.provider_away and outage is not None and now < outage.until:
             return False
-        retry_decision = decide_retry(plan, unit, retryable=input_.retryable, provider_fault=input_.provider_fault)
+        retry_decision = decide_retry(resolved, unit, retryable=input_.retryable, provider_fault=input_.provider_fault)
         return retry_decision is not RetryDecision.RETRY

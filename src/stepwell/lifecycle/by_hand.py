@@ -44,9 +44,9 @@ def refusal(step: StepState, item: StepState | None) -> str | None:
     return f"The {what} is {status}: {why}."
 
 
-def takes_no_result(plan: ResolvedStep) -> bool:
+def takes_no_result(resolved: ResolvedStep) -> bool:
     """Return whether nobody can give the step a result: it waits for a decision, a signal, a time or a sub-workflow."""
-    return plan.flow is not None and (plan.flow.waits_for is not None or plan.flow.runs_workflow)
+    return resolved.flow is not None and (resolved.flow.waits_for is not None or resolved.flow.runs_workflow)
 
 
 class ByHand:
@@ -75,7 +75,7 @@ class ByHand:
         if (why := refusal(step, item)) is not None:
             raise NotByHand(why)
         if input_.result is not None:
-            self._count_result(unit, self._units.plans[step.position], input_.result)
+            self._count_result(unit, self._units.resolved_steps[step.position], input_.result)
         self._forget(unit)
         if item is not None:
             return self._end_item(decision, step, item, input_, now)
@@ -87,11 +87,11 @@ class ByHand:
             raise NotFound("item")
         return group.items[number]
 
-    def _count_result(self, unit: StepState, plan: ResolvedStep, result: bytes) -> None:
+    def _count_result(self, unit: StepState, resolved: ResolvedStep, result: bytes) -> None:
         """Count the result among those of the workflow. It replaces the best one so far of a step that repeats."""
         budget = self._units.output_budget
-        if takes_no_result(plan):
-            raise NotByHand(f"A step of the type {plan.task_type} takes no result by hand.")
+        if takes_no_result(resolved):
+            raise NotByHand(f"A step of the type {resolved.task_type} takes no result by hand.")
         if not budget.fits(result):
             raise NotByHand(
                 f"The results of the workflow would be over {budget.max_bytes:,} bytes together "
@@ -127,7 +127,7 @@ class ByHand:
 
     def _has_ended(self, position: int) -> bool:
         units = self._units
-        return has_ended(units.plans[position], units.steps[position], units.config.on_failure)
+        return has_ended(units.resolved_steps[position], units.steps[position], units.config.on_failure)
 
     def _uncount(self, step: StepState) -> None:
         """Uncount the end that the step has had before."""
@@ -135,7 +135,7 @@ class ByHand:
         match step.status:
             case StepStatus.SKIPPED:
                 units.skipped -= 1
-            case StepStatus.FAILED if units.plans[step.position].optional:
+            case StepStatus.FAILED if units.resolved_steps[step.position].optional:
                 units.tolerated -= 1
             case StepStatus.FAILED:
                 units.failures -= 1
@@ -145,10 +145,10 @@ class ByHand:
         units, event, causes, returned = self._units, decision.events[-1], [step.position], set[int]()
         while causes:
             for position in units.dependants[causes.pop()]:
-                each, plan = units.steps[position], units.plans[position]
+                each, resolved = units.steps[position], units.resolved_steps[position]
                 if each.status is not StepStatus.SKIPPED or each.skip_reason not in _BY_DEPENDENCY:
                     continue
-                reason = present_reason(plan, units.steps, self._has_ended)
+                reason = present_reason(resolved, units.steps, self._has_ended)
                 if reason is None:
                     units.skipped -= 1
                     each.status, each.completed_at, each.skip_reason = StepStatus.PENDING, None, None
@@ -162,7 +162,7 @@ class ByHand:
                     continue
                 causes.append(position)
         if returned:
-            event.data["held_back"] = [units.plans[position].step_id for position in sorted(returned)]
+            event.data["held_back"] = [units.resolved_steps[position].step_id for position in sorted(returned)]
 
     # Items
 

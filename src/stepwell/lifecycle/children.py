@@ -45,7 +45,7 @@ class Children:
         self.open.clear()
         self.hold(list(units.ready))
         for position, task in units.running.items():
-            if units.unit_plans[position].runs_workflow and task.phase is TaskPhase.SUBMITTED:
+            if units.resolved_units[position].runs_workflow and task.phase is TaskPhase.SUBMITTED:
                 units.ready.discard(position)
                 self.open.add(position)
         self._to_pause_or_resume &= self.open
@@ -59,7 +59,7 @@ class Children:
 
     def begin(self, step: StepState, task_id: UUID) -> None:
         """Choose the id of the sub-workflow for an attempt that begins."""
-        if self._units.unit_plans[step.position].runs_workflow:
+        if self._units.resolved_units[step.position].runs_workflow:
             flow = step.flow or NO_FLOW
             step.flow = replace(flow, child=flow.child or task_id, child_since=None)
 
@@ -92,8 +92,10 @@ class Children:
         """Hold back those of the *positions* whose last sub-workflow is still being stopped. Return the others."""
         if not self._remote.followed_up:
             return positions
-        plans = self._units.unit_plans
-        stopping = {task.position for task in self._remote.followed_up.values() if plans[task.position].runs_workflow}
+        resolved_steps = self._units.resolved_units
+        stopping = {
+            task.position for task in self._remote.followed_up.values() if resolved_steps[task.position].runs_workflow
+        }
         held = stopping.intersection(positions)
         self._stopping |= held
         self._units.ready -= held

@@ -35,7 +35,7 @@ class Conditions:
     """
 
     def __init__(self, units: Units) -> None:
-        flows = [(plan.position, plan.flow) for plan in units.plans if plan.flow is not None]
+        flows = [(resolved.position, resolved.flow) for resolved in units.resolved_steps if resolved.flow is not None]
         self._units = units
         self._needed = frozenset(position for position, flow in flows if needs_evaluation(flow))
         self._with_items = frozenset(position for position, flow in flows if flow.for_each is not None)

@@ -117,8 +117,8 @@ class Items:
         self._units = units
         self.groups: dict[int, ItemGroup] = {}
         self._units_by_position = dict(enumerate(units.steps))
-        self._plans_by_position = dict(enumerate(units.plans))
-        units.units, units.unit_plans = self._units_by_position, self._plans_by_position
+        self._resolved_by_position = dict(enumerate(units.resolved_steps))
+        units.units, units.resolved_units = self._units_by_position, self._resolved_by_position
         by_step: dict[int, list[ItemState]] = {
             step.position: [] for step in units.steps if step.flow is not None and step.flow.items is not None
         }
@@ -169,9 +169,9 @@ class Items:
         return None
 
     def _add_group(self, position: int, items: Sequence[ItemState]) -> None:
-        plan = self._units.plans[position]
-        assert plan.flow is not None
-        assert plan.flow.for_each is not None
-        self.groups[position] = ItemGroup(position, plan.flow.for_each, items)
+        resolved = self._units.resolved_steps[position]
+        assert resolved.flow is not None
+        assert resolved.flow.for_each is not None
+        self.groups[position] = ItemGroup(position, resolved.flow.for_each, items)
         for item in items:
-            self._units_by_position[item.position], self._plans_by_position[item.position] = item, plan
+            self._units_by_position[item.position], self._resolved_by_position[item.position] = item, resolved

@@ -53,7 +53,7 @@ class StepRecord(Struct, gc=False):
     """
 
     id: UUID
-    plan: ResolvedStep
+    resolved: ResolvedStep
     definition: WorkflowStepDefinition
     state: StepState
     created_at: datetime

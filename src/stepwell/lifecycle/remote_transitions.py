@@ -38,8 +38,10 @@ class RemoteTransitions:
     `followed_up` are the abandoned tasks whose job has yet to end, by id.
     """
 
-    def __init__(self, state: WorkflowState, plans: Sequence[ResolvedStep], open_tasks: Sequence[Task]) -> None:
-        self._state, self._plans = state, plans
+    def __init__(
+        self, state: WorkflowState, resolved_steps: Sequence[ResolvedStep], open_tasks: Sequence[Task]
+    ) -> None:
+        self._state, self._resolved_steps = state, resolved_steps
         self.followed_up = {task.id: task for task in open_tasks if task.follow_up_until is not None}
 
     def apply(self, decision: Decision, input_: RemoteInput, current: Task | None, now: datetime) -> None:
@@ -121,5 +123,5 @@ class RemoteTransitions:
         position = task.position
         if task.place is not None:
             position, data = task.place.step, {"item": task.place.item, **data}
-        step_id = self._plans[position].step_id
+        step_id = self._resolved_steps[position].step_id
         decision.emit(self._state, now, kind, SERVICE, step_id=step_id, task_id=task.id, data=data)

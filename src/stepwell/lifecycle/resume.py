@@ -13,7 +13,7 @@ _RESET_BY_RESUME = (StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.SKIPPED,
 
 
 def steps_to_leave(
-    plans: Sequence[ResolvedStep],
+    resolved_steps: Sequence[ResolvedStep],
     steps: Sequence[StepState],
     dependants: Callable[[int], Iterable[int]],
     *,
@@ -25,17 +25,17 @@ def steps_to_leave(
     has skipped it. *from_paused*: an optional FAILED step stays, because it was paid for, and nobody has asked to run
     it again.
     """
-    left = [len(plan.depends_on) for plan in plans]
+    left = [len(resolved.depends_on) for resolved in resolved_steps]
     order = [position for position, number in enumerate(left) if not number]
     unchanged, changed = set[int](), set[int]()
     for position in order:  # it grows
-        plan, status = plans[position], steps[position].status
+        resolved, status = resolved_steps[position], steps[position].status
         if status is StepStatus.SKIPPED:
-            forbidden = plan.run_if is RunIf.ALL_COMPLETED and not unchanged.isdisjoint(plan.depends_on)
+            forbidden = resolved.run_if is RunIf.ALL_COMPLETED and not unchanged.isdisjoint(resolved.depends_on)
             forbidden = forbidden or steps[position].skip_reason is SkipReason.MANUAL
-            returns = not forbidden and not changed.isdisjoint(plan.depends_on)
+            returns = not forbidden and not changed.isdisjoint(resolved.depends_on)
             (changed if returns else unchanged).add(position)
-        elif status is StepStatus.FAILED and plan.optional and from_paused:
+        elif status is StepStatus.FAILED and resolved.optional and from_paused:
             unchanged.add(position)
         elif status not in (StepStatus.COMPLETED, StepStatus.RUNNING):
             changed.add(position)
@@ -66,11 +66,13 @@ def reset(step: StepState) -> bool:
     return False
 
 
-def resume_report(plans: Sequence[ResolvedStep], steps: Sequence[StepState], unchanged: set[int]) -> dict[str, Any]:
+def resume_report(
+    resolved_steps: Sequence[ResolvedStep], steps: Sequence[StepState], unchanged: set[int]
+) -> dict[str, Any]:
     """Return the data of the event that reports a resume: the ids of the steps that stay as they are."""
     by_status = {"still_skipped": StepStatus.SKIPPED, "still_failed": StepStatus.FAILED}
     named = {
-        name: [plans[position].step_id for position in sorted(unchanged) if steps[position].status is status]
+        name: [resolved_steps[position].step_id for position in sorted(unchanged) if steps[position].status is status]
         for name, status in by_status.items()
     }
     return {name: ids for name, ids in named.items() if ids}

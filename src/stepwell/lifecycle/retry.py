@@ -17,15 +17,15 @@ class RetryDecision(Enum):
     FAIL = auto()
 
 
-def decide_retry(plan: ResolvedStep, step: StepState, *, retryable: bool, provider_fault: bool) -> RetryDecision:
+def decide_retry(resolved: ResolvedStep, step: StepState, *, retryable: bool, provider_fault: bool) -> RetryDecision:
     """Return what follows a failed attempt.
 
     The primary provider gets max_retries + 1 attempts. The fallback, if there is one, then gets the same number. An
     error that is not *retryable* isn't retried; if it is a *provider_fault*, the fallback is still tried.
     """
-    if retryable and step.provider_attempts <= plan.max_retries:
+    if retryable and step.provider_attempts <= resolved.max_retries:
         return RetryDecision.RETRY
-    if plan.fallback is not None and not step.on_fallback and (retryable or provider_fault):
+    if resolved.fallback is not None and not step.on_fallback and (retryable or provider_fault):
         return RetryDecision.FALLBACK
     return RetryDecision.FAIL
 

@@ -32,7 +32,9 @@ class ReuseChecks:
 
     def __init__(self, units: Units, rule: ReuseRule, never: Iterable[int]) -> None:
         self._units, self.rule = units, rule
-        self.never = frozenset(never) | {plan.position for plan in units.plans if plan.step_id in rule.always_run}
+        self.never = frozenset(never) | {
+            resolved.position for resolved in units.resolved_steps if resolved.step_id in rule.always_run
+        }
         self.pending: set[int] = set()
         self.requested: dict[int, int] = {}
         self.decisions: dict[int, WaitTerms] = {}
@@ -48,8 +50,8 @@ class ReuseChecks:
 
     def may_reuse(self, position: int) -> bool:
         """Return whether a unit may take over a result now: it makes attempts at a provider, and has yet to begin."""
-        plan, unit = self._units.unit_plans[position], self._units.units[position]
-        if plan.provider is None or plan.position in self.never or position in self._units.running:
+        resolved, unit = self._units.resolved_units[position], self._units.units[position]
+        if resolved.provider is None or resolved.position in self.never or position in self._units.running:
             return False
         repeats = unit.flow is not None and unit.flow.run > 0
         return not repeats and (unit.status is StepStatus.PENDING or not unit.provider_attempts)

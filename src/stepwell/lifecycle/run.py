@@ -86,18 +86,18 @@ class Run:
     `apply` takes one input, changes the state and returns a `Decision`; it does no I/O. An input about an attempt
     that is no longer the present one of its step (a cancel came first) changes nothing.
 
-    `units` are all that can have an attempt, by position: the steps and their items; `unit_plans` are their resolved
-    steps. `parking` is None without flow control and reuse: the workflow is never parked.
+    `units` are all that can have an attempt, by position: the steps and their items; `resolved_units` are the
+    resolved step of each. `parking` is None without flow control and reuse: the workflow is never parked.
     """
 
     def __init__(self, stored: StoredRun) -> None:
         for task in stored.open_tasks:
             if task.place is not None:
                 task.position = unit_position(len(stored.steps), task.place)
-        flows = [plan.flow for plan in stored.plans if plan.flow is not None]
+        flows = [resolved.flow for resolved in stored.resolved_steps if resolved.flow is not None]
         self.state, self.config = stored.state, stored.config
         self._units = units = Units(stored)
-        self.remote = remote = RemoteTransitions(stored.state, stored.plans, stored.open_tasks)
+        self.remote = remote = RemoteTransitions(stored.state, stored.resolved_steps, stored.open_tasks)
         self.conditions = Conditions(units) if any(map(needs_evaluation, flows)) else None
         self.waits = Waits(units, stored.signals) if any(flow.waits_for is not None for flow in flows) else None
         self.items = Items(units, stored.items) if any(flow.for_each is not None for flow in flows) else None
@@ -112,7 +112,12 @@ class Run:
         self.parking: Parking | None = None
         if flows or reuse is not None:
             self.parking = Parking(units, remote, conditions=conditions, waits=waits, children=children, reuse=reuse)
-        self.steps, self.plans, self.units, self.unit_plans = units.steps, units.plans, units.units, units.unit_plans
+        self.steps, self.resolved_steps, self.units, self.resolved_units = (
+            units.steps,
+            units.resolved_steps,
+            units.units,
+            units.resolved_units,
+        )
         self.output_budget, self.results_in_memory = units.output_budget, units.results_in_memory
         self._step_webhooks, self._tenant = not stored.suppress_subtask_events, stored.tenant
 

@@ -61,7 +61,7 @@ class StepTransitions:
 
     def begin(self, decision: Decision, step: StepState, input_: Evaluated, now: datetime) -> None:
         """Begin a step whose condition is true."""
-        flow = self._units.plans[step.position].flow
+        flow = self._units.resolved_steps[step.position].flow
         assert flow is not None
         if flow.for_each is not None:
             self._begin_items(decision, step, input_.items or (), now)
@@ -83,9 +83,9 @@ class StepTransitions:
         if not known and (error := self._items.add(decision, step, values, now)) is not None:
             self.fail_unstarted(decision, step, error, now)
             return
-        group, plan = self._items.groups[step.position], self._units.plans[step.position]
+        group, resolved = self._items.groups[step.position], self._units.resolved_steps[step.position]
         step.status = StepStatus.RUNNING
-        step.started_at = step.started_at or self._units.begin_of_attempt(plan, now)
+        step.started_at = step.started_at or self._units.begin_of_attempt(resolved, now)
         decision.record(step, now)
         self._units.emit(decision, now, EventType.STEP_STARTED, step, items=len(group.items))
         self.continue_items(decision, group, now)
@@ -184,8 +184,8 @@ class StepTransitions:
             self._fail_item(decision, unit, task, now)
             return
         units, on_failure = self._units, self._units.config.on_failure
-        optional = units.plans[unit.position].optional
-        units.count_failure(units.plans[unit.position])
+        optional = units.resolved_steps[unit.position].optional
+        units.count_failure(units.resolved_steps[unit.position])
         decision.record(unit, now, task)
         data = {} if units.will_start else self.hold_back(decision, now)
         if optional:
@@ -225,7 +225,7 @@ class StepTransitions:
             cause = causes.pop()
             for position in units.end_without_success(cause.position):
                 dependant = units.steps[position]
-                if (reason := skip_reason(units.plans[position], units.steps, cause)) is None:
+                if (reason := skip_reason(units.resolved_steps[position], units.steps, cause)) is None:
                     newly.append(position)
                 else:
                     self._skip(decision, dependant, reason, now)
@@ -240,7 +240,7 @@ class StepTransitions:
         units, steps, items = self._units, list[str](), dict[str, list[int]]()
         held_back = sorted(units.backoff)
         for position in held_back:
-            unit, step_id = units.units[position], units.unit_plans[position].step_id
+            unit, step_id = units.units[position], units.resolved_units[position].step_id
             _withdraw_attempt(units, self._remote, decision, unit, now)
             unit.status, unit.next_attempt_at = StepStatus.PENDING, None
             decision.record(unit, now)
@@ -256,7 +256,7 @@ class StepTransitions:
             if step.status is StepStatus.RUNNING and not group.running:
                 step.status = StepStatus.PENDING
                 decision.record(step, now)
-                steps.append(units.plans[step.position].step_id)
+                steps.append(units.resolved_steps[step.position].step_id)
         held: dict[str, Any] = {"held_back": steps} if steps else {}
         return held | ({"held_back_items": items} if items else {})
 
@@ -341,7 +341,9 @@ class StepTransitions:
         """
         units, unchanged = self._units, set[int]()
         if units.skipped or units.tolerated:
-            unchanged = steps_to_leave(units.plans, units.steps, units.dependants.__getitem__, from_paused=from_paused)
+            unchanged = steps_to_leave(
+                units.resolved_steps, units.steps, units.dependants.__getitem__, from_paused=from_paused
+            )
         for step in units.steps:
             if step.position not in unchanged and reset(step):
                 decision.record(step, now)
@@ -350,7 +352,7 @@ class StepTransitions:
                 for item in group.items:
                     if reset(item):
                         decision.record(item, now)
-        return resume_report(units.plans, units.steps, unchanged)
+        return resume_report(units.resolved_steps, units.steps, unchanged)
 
     # Items
 
@@ -374,7 +376,7 @@ class StepTransitions:
         group.end(item)
         data = self._hold_items(decision, group, now) if group.is_failing else {}
         units.emit(decision, now, EventType.STEP_FAILED, item, error=item.error_message, **data)
-        stops = units.config.on_failure is OnFailure.CANCEL and not units.unit_plans[item.position].optional
+        stops = units.config.on_failure is OnFailure.CANCEL and not units.resolved_units[item.position].optional
         if group.is_failing and stops:
             for position in sorted(group.taken & units.running.keys()):
                 self._cancel_attempt(decision, position, SERVICE, now)

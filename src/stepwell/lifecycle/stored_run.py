@@ -12,17 +12,17 @@ from stepwell.lifecycle.steps import ResolvedStep
 class StoredRun(Struct):
     """A workflow as it was created or loaded.
 
-    *plans* and *steps* are in the order of the definition. *items* are those of all steps, in any order. *open_tasks*
-    are the attempts of RUNNING steps and items, and those that are followed up. *sources* lists for each step the
-    positions that its mappings read from; by default there are none. *in_process* are the positions whose open attempt
-    worked in the process that ran it. *signals* are those that have arrived and that no step has taken, by name.
-    *result_bytes* is the size of the stored results. *reuse* is None unless it takes over results of an earlier run;
-    the steps of *always_run* run all the same, by position.
+    *resolved_steps* and *steps* are in the order of the definition. *items* are those of all steps, in any order.
+    *open_tasks* are the attempts of RUNNING steps and items, and those that are followed up. *sources* lists for each
+    step the positions that its mappings read from; by default there are none. *in_process* are the positions whose open
+    attempt worked in the process that ran it. *signals* are those that have arrived and that no step has taken, by
+    name. *result_bytes* is the size of the stored results. *reuse* is None unless it takes over results of an earlier
+    run; the steps of *always_run* run all the same, by position.
     """
 
     state: WorkflowState
     config: WorkflowConfig
-    plans: Sequence[ResolvedStep]
+    resolved_steps: Sequence[ResolvedStep]
     steps: Sequence[StepState]
     items: Sequence[ItemState] = ()
     open_tasks: Sequence[Task] = ()

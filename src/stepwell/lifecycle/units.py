@@ -27,8 +27,8 @@ def unit_position(steps: int, key: ItemKey) -> int:
 class Units:
     """The units of a workflow and the sets of them that the parts of a `Run` share. It decides no status.
 
-    A unit is what can have an attempt: a step, or an item of a step. `units` and `unit_plans` have all by position;
-    `steps` and `plans` have the steps alone.
+    A unit is what can have an attempt: a step, or an item of a step. `units` and `resolved_units` have all by position;
+    `steps` and `resolved_steps` have the steps alone.
 
     `ready`: the dependencies permit the unit, and it waits for a slot. `running`: the unit has an attempt.
     `attached`: the attempt runs in this process. An attempt of an earlier process isn't attached; its unit is `ready`,
@@ -42,8 +42,8 @@ class Units:
 
     def __init__(self, stored: StoredRun) -> None:
         self.state, self.config = stored.state, stored.config
-        self.plans, self.steps = stored.plans, stored.steps
-        self.unit_plans: Sequence[ResolvedStep] | Mapping[int, ResolvedStep] = stored.plans
+        self.resolved_steps, self.steps = stored.resolved_steps, stored.steps
+        self.resolved_units: Sequence[ResolvedStep] | Mapping[int, ResolvedStep] = stored.resolved_steps
         self.units: Sequence[StepState] | Mapping[int, StepState] = stored.steps
         self.output_budget = OutputBudget(stored.result_bytes, (step.error_message for step in stored.steps))
         running = (task for task in stored.open_tasks if task.follow_up_until is None)
@@ -54,11 +54,11 @@ class Units:
         self.backoff: set[int] = set()
         self.failures = self.tolerated = self.skipped = 0
         self._on_failure = stored.config.on_failure
-        self.dependants: list[list[int]] = [[] for _ in self.plans]
-        for plan in self.plans:
-            for dependency in plan.depends_on:
-                self.dependants[dependency].append(plan.position)
-        self._left = [0] * len(self.plans)  # by position: the dependencies that have not ended
+        self.dependants: list[list[int]] = [[] for _ in self.resolved_steps]
+        for resolved in self.resolved_steps:
+            for dependency in resolved.depends_on:
+                self.dependants[dependency].append(resolved.position)
+        self._left = [0] * len(self.resolved_steps)  # by position: the dependencies that have not ended
         self.results_in_memory = ResultsInMemory(self.steps, stored.sources or [()] * len(self.steps))
         self.rebuild()
 
@@ -87,15 +87,15 @@ class Units:
         """Return the units whose attempt an earlier process began, in the order of the definition."""
         return sorted(self.ready & self.running.keys())
 
-    def begin_of_attempt(self, plan: ResolvedStep, now: datetime) -> datetime:
+    def begin_of_attempt(self, resolved: ResolvedStep, now: datetime) -> datetime:
         """Return when an attempt that begins *now* begins: not before its dependencies have ended.
 
         The process that recorded their ends may have had a clock that is ahead of this one. Which results the attempt
         uses depends on the order of these times, unless `run_if` requires all of them.
         """
-        if plan.run_if is RunIf.ALL_COMPLETED:
+        if resolved.run_if is RunIf.ALL_COMPLETED:
             return now
-        ends = (self.steps[position].completed_at for position in plan.depends_on)
+        ends = (self.steps[position].completed_at for position in resolved.depends_on)
         return max([now, *(end for end in ends if end is not None)])
 
     # Changes of the sets
@@ -106,20 +106,20 @@ class Units:
         self.ready.clear()
         self.backoff.clear()
         self._on_failure = self.config.on_failure
-        plans, steps, on_failure = self.plans, self.steps, self._on_failure
-        ended = [has_ended(plan, step, on_failure) for plan, step in zip(plans, steps, strict=True)]
-        for plan in plans:
-            step, needed = steps[plan.position], plan.depends_on
-            left = self._left[plan.position] = len(needed) - sum(map(ended.__getitem__, needed))
+        resolved_steps, steps, on_failure = self.resolved_steps, self.steps, self._on_failure
+        ended = [has_ended(resolved, step, on_failure) for resolved, step in zip(resolved_steps, steps, strict=True)]
+        for resolved in resolved_steps:
+            step, needed = steps[resolved.position], resolved.depends_on
+            left = self._left[resolved.position] = len(needed) - sum(map(ended.__getitem__, needed))
             if step.status is _PENDING:
                 if not left:
-                    self.ready.add(plan.position)
+                    self.ready.add(resolved.position)
                 continue
             match step.status:
                 case StepStatus.RUNNING:  # even if resume has put a dependency back to PENDING
                     self.note_running(step)
                 case StepStatus.FAILED:
-                    self.count_failure(plan)
+                    self.count_failure(resolved)
                 case StepStatus.SKIPPED:
                     self.skipped += 1
         if self.state.failure is not None and self.state.status is _RUNNING:
@@ -137,9 +137,9 @@ class Units:
         elif unit.position not in self.attached:
             self.ready.add(unit.position)
 
-    def count_failure(self, plan: ResolvedStep) -> None:
+    def count_failure(self, resolved: ResolvedStep) -> None:
         """Count the step, which is FAILED."""
-        if plan.optional:
+        if resolved.optional:
             self.tolerated += 1
         else:
             self.failures += 1
@@ -184,10 +184,10 @@ class Units:
 
         An `all_completed` step can't run any more. The others wait until all their dependencies have ended.
         """
-        decided, left, steps, plans = list[int](), self._left, self.steps, self.plans
+        decided, left, steps, resolved_steps = list[int](), self._left, self.steps, self.resolved_steps
         for dependant in self.dependants[position]:
             left[dependant] -= 1
-            if left[dependant] and plans[dependant].run_if is not RunIf.ALL_COMPLETED:
+            if left[dependant] and resolved_steps[dependant].run_if is not RunIf.ALL_COMPLETED:
                 continue
             if steps[dependant].status is StepStatus.PENDING:
                 decided.append(dependant)
@@ -200,5 +200,5 @@ class Units:
     ) -> None:
         if type(unit) is not StepState and isinstance(unit, ItemState):  # hot path: most are steps
             data = {"item": unit.place.item, **data}
-        step_id = self.unit_plans[unit.position].step_id
+        step_id = self.resolved_units[unit.position].step_id
         decision.emit(self.state, now, kind, actor, step_id=step_id, task_id=unit.task_id, data=data)

@@ -45,7 +45,7 @@ class Waits:
     def __init__(self, units: Units, signals: Mapping[str, StoredSignal]) -> None:
         self._units, self.signals = units, dict(signals)
         self.open: dict[int, Wait] = {}
-        flows = ((plan.position, plan.flow) for plan in units.plans if plan.flow is not None)
+        flows = ((resolved.position, resolved.flow) for resolved in units.resolved_steps if resolved.flow is not None)
         self._names = {position: flow.signal for position, flow in flows if flow.signal is not None}
         self._positions = {name: position for position, name in reversed(self._names.items())}
         self.rebuild()
@@ -68,7 +68,7 @@ class Waits:
         wait = Wait(terms.id, kind, now, until, terms.choices, terms.on_timeout, terms.rejects, message, shown)
         self.open[step.position] = wait
         step.flow, step.status = FlowState(wait), StepStatus.RUNNING
-        step.started_at = self._units.begin_of_attempt(self._units.plans[step.position], now)
+        step.started_at = self._units.begin_of_attempt(self._units.resolved_steps[step.position], now)
         decision.record(step, now)
         decision.waits[step.position] = terms.shown
         data: dict[str, Any] = {"waits_for": kind, "until": until, "wait_id": wait.id}

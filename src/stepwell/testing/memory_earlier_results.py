@@ -13,7 +13,7 @@ from stepwell.testing.memory_tables import WorkflowRow
 def completed_units(row: WorkflowRow) -> dict[UnitKey, tuple[StepRecord, StepState]]:
     """Return the COMPLETED steps and items that have results of their own, in their order."""
     steps = row.record.steps or []
-    units: list[tuple[UnitKey, StepState]] = [(UnitKey(step.plan.position, None), step.state) for step in steps]
+    units: list[tuple[UnitKey, StepState]] = [(UnitKey(step.resolved.position, None), step.state) for step in steps]
     items: list[ItemState] = [row.items[place] for place in sorted(row.items)]
     units += [(UnitKey(*item.place), item) for item in items]
     units.sort(key=lambda unit: (unit[0].step, -1 if unit[0].item is None else unit[0].item))
@@ -30,7 +30,7 @@ def earlier_results_of(row: WorkflowRow) -> list[EarlierResult]:
     units = [
         CompletedUnit(
             key=key,
-            step_id=step.plan.step_id,
+            step_id=step.resolved.step_id,
             task_id=state.task_id,
             size=len(state.result or b""),
             repeat=None if step.definition.repeat is UNSET else to_builtins(step.definition.repeat),

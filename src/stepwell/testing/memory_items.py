@@ -17,14 +17,14 @@ from stepwell.testing.memory_tables import WorkflowRow, within_bytes
 
 
 def items_of(row: WorkflowRow, step: StepRecord) -> list[ItemState]:
-    return [row.items[place] for place in sorted(row.items) if place.step == step.plan.position]
+    return [row.items[place] for place in sorted(row.items) if place.step == step.resolved.position]
 
 
 def stored_result(row: WorkflowRow, step: StepRecord) -> bytes | None:
     """Return the result of the step. With items, it is built from theirs once the step is COMPLETED, unless a person
     has given it.
     """
-    if step.plan.flow is None or step.plan.flow.for_each is None or step.state.result is not None:
+    if step.resolved.flow is None or step.resolved.flow.for_each is None or step.state.result is not None:
         return step.state.result
     return _built(items_of(row, step)) if step.state.status is StepStatus.COMPLETED else None
 
@@ -62,7 +62,7 @@ def items_done(row: WorkflowRow) -> float:
     for step in row.record.steps or []:
         status, counts = step.state.status, item_counts(row, step)
         is_done = status in (StepStatus.COMPLETED, StepStatus.SKIPPED)
-        is_done = is_done or (status is StepStatus.FAILED and step.plan.optional)
+        is_done = is_done or (status is StepStatus.FAILED and step.resolved.optional)
         if counts is not None and counts.total and not is_done:
             done += (counts.completed + counts.skipped) / counts.total
     return done

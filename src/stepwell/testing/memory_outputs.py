@@ -31,7 +31,7 @@ class _Member(Struct):
 
     def __post_init__(self) -> None:
         final, position = (self.row.record.steps or [])[self.row.final_position], self.row.final_position
-        is_done = final.state.status is StepStatus.COMPLETED and final.plan.task_type is not TaskType.SUBWORKFLOW
+        is_done = final.state.status is StepStatus.COMPLETED and final.resolved.task_type is not TaskType.SUBWORKFLOW
         if self.is_final and is_done:
             items = [item for place, item in self.row.items.items() if place.step == position]
             results = b" ".join(unit.result or b"" for unit in (final.state, *items))
@@ -46,7 +46,7 @@ class _Member(Struct):
         return self._step(task).state if task.place is None else self.row.items[task.place]
 
     def repeats(self, task: Task) -> bool:
-        flow = self._step(task).plan.flow
+        flow = self._step(task).resolved.flow
         return flow is not None and flow.repeat is not None
 
     def is_by_hand(self, task: Task) -> bool:
@@ -55,7 +55,7 @@ class _Member(Struct):
         return any((state.flow or NO_FLOW).given_by is not None for state in states)
 
     def step_of(self, task: Task) -> StepOrItem:
-        return StepOrItem(self._step(task).plan.step_id, None if task.place is None else task.place.item)
+        return StepOrItem(self._step(task).resolved.step_id, None if task.place is None else task.place.item)
 
     def is_final_file(self, task: Task, output: Output) -> bool:
         return self.is_final_task(task) or output.path in self.named
@@ -73,7 +73,7 @@ class _Member(Struct):
 def outputs_of(tables: Tables, root: WorkflowRow, after: OutputCursor | None) -> list[StoredOutput]:
     """Return the files behind *after*, in the order of the list."""
     members = list(_tree(tables, _Member(root, (), [], is_final=True, named=set())))
-    paths = StepPaths({each.key: [step.plan.step_id for step in each.row.record.steps or []] for each in members})
+    paths = StepPaths({each.key: [step.resolved.step_id for step in each.row.record.steps or []] for each in members})
     above = None if after is None else _path(tables, root, after.workflow_id)
     if after is None or above is None:
         return [output for member in members if after is None for output in _files(tables, member, paths)]
@@ -143,10 +143,10 @@ def _given(tables: Tables, member: _Member, paths: StepPaths) -> Iterator[Stored
     """Yield the files of results that people have given."""
     steps = member.row.record.steps or []
     units: list[tuple[StepOrItem, ItemKey, StepState]] = [
-        (StepOrItem(step.plan.step_id, None), ItemKey(step.plan.position, 0), step.state) for step in steps
+        (StepOrItem(step.resolved.step_id, None), ItemKey(step.resolved.position, 0), step.state) for step in steps
     ]
     units += [
-        (StepOrItem(steps[place.step].plan.step_id, place.item), place, item)
+        (StepOrItem(steps[place.step].resolved.step_id, place.item), place, item)
         for place, item in member.row.items.items()
         if (steps[place.step].state.flow or NO_FLOW).given_by is None
     ]

@@ -259,9 +259,11 @@ class MemorySubscription:
 
 
 def task_record(row: WorkflowRow, stored: TaskRow) -> TaskRecord:
-    task, plan = stored.task, (row.record.steps or [])[stored.task.position].plan
+    task, resolved = stored.task, (row.record.steps or [])[stored.task.position].resolved
     assert task.started_at is not None
-    return TaskRecord(copy_of(task), row.record.id, plan.step_id, plan.task_type, task.started_at, stored.deleted_at)
+    return TaskRecord(
+        copy_of(task), row.record.id, resolved.step_id, resolved.task_type, task.started_at, stored.deleted_at
+    )
 
 
 def within_bytes(rows: Sequence[T], size_of: Callable[[T], int], max_bytes: int) -> list[T]:

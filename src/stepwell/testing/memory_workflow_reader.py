@@ -139,11 +139,11 @@ class MemoryWorkflowReader(MemoryAdapter):
 
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord | None:
         steps = self._steps(scope, workflow_id)
-        return _small(next((step for step in steps if step.plan.step_id == step_id), None))
+        return _small(next((step for step in steps if step.resolved.step_id == step_id), None))
 
     async def step_at(self, scope: TenantScope, workflow_id: UUID, position: int) -> StepRecord | None:
         steps = self._steps(scope, workflow_id)
-        return _small(next((step for step in steps if step.plan.position == position), None))
+        return _small(next((step for step in steps if step.resolved.position == position), None))
 
     def _steps(self, scope: TenantScope, workflow_id: UUID) -> Sequence[StepRecord]:
         row = self._tables.find(scope, workflow_id)
@@ -157,7 +157,7 @@ class MemoryWorkflowReader(MemoryAdapter):
     ) -> ItemSlice | None:
         row = self._tables.find(scope, workflow_id)
         steps = () if row is None else row.record.steps or ()
-        step = next((step for step in steps if step.plan.step_id == query.step_id), None)
+        step = next((step for step in steps if step.resolved.step_id == query.step_id), None)
         return None if row is None or step is None else item_slice(row, step, query, count, max_bytes)
 
     async def decisions(self, scope: TenantScope, query: DecisionFilter) -> list[StoredDecision]:
@@ -188,7 +188,7 @@ class MemoryWorkflowReader(MemoryAdapter):
             for position, each in row.waits.items():
                 if each.wait.kind is not WaitKind.DECISION:
                     continue
-                step_id = (row.record.steps or ())[position].plan.step_id
+                step_id = (row.record.steps or ())[position].resolved.step_id
                 yield StoredDecision(*own, position, step_id, each.wait, each.shown.inputs, above, top.record.labels)
 
     def _above(self, row: WorkflowRow) -> tuple[WorkflowRow, list[AncestorStep]]:
@@ -251,13 +251,15 @@ class MemoryWorkflowReader(MemoryAdapter):
         if above in ids:
             steps = [StepAbove(each.step_id, each.item) for each in self._above(row)[1][ids.index(above) :]]
             for position, each in sorted(row.waits.items()):
-                plan = (row.record.steps or ())[position].plan
-                signal = None if plan.flow is None else plan.flow.signal
-                yield WaitBelow(steps, row.record.id, plan.step_id, signal, each.wait)
+                resolved = (row.record.steps or ())[position].resolved
+                signal = None if resolved.flow is None else resolved.flow.signal
+                yield WaitBelow(steps, row.record.id, resolved.step_id, signal, each.wait)
 
     async def step_of_signal(self, scope: TenantScope, workflow_id: UUID, name: str) -> StepRecord | None:
         steps = self._steps(scope, workflow_id)
-        return next((step for step in steps if step.plan.flow is not None and step.plan.flow.signal == name), None)
+        return next(
+            (step for step in steps if step.resolved.flow is not None and step.resolved.flow.signal == name), None
+        )
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> ReadVersion | None:
         row = self._tables.find(scope, workflow_id)
@@ -473,8 +475,15 @@ def _task_weight(record: TaskRecord) -> int:
 
 
 def _stored_step(row: WorkflowRow, step: StepRecord, parts: WorkflowParts) -> StoredStep:
-    plan, definition = step.plan, step.definition
-    constant = (plan.position, step.id, plan.max_retries, plan.run_if, plan.optional, definition.condition)
+    resolved, definition = step.resolved, step.definition
+    constant = (
+        resolved.position,
+        step.id,
+        resolved.max_retries,
+        resolved.run_if,
+        resolved.optional,
+        definition.condition,
+    )
     repeat, for_each = (
         None if each is UNSET else json.encode(each) for each in (definition.repeat, definition.for_each)
     )
@@ -520,16 +529,16 @@ def _attempts(state: StepState, of_steps: dict[int, list[Task]]) -> StepAttempts
 def _summary(row: WorkflowRow, steps: list[StepRecord]) -> Summary:
     failure = row.record.state.failure
     running = [step for step in steps if step.state.status is StepStatus.RUNNING]
-    first = min(running, key=lambda step: (step.state.started_at or ALWAYS, step.plan.position), default=None)
+    first = min(running, key=lambda step: (step.state.started_at or ALWAYS, step.resolved.position), default=None)
     failed = [step for step in steps if step.state.status is StepStatus.FAILED]
     own = () if failure is None else (failure,)
-    fatal = (*own, *(_error(step) for step in failed if not step.plan.optional))
-    done = [step for step in failed if step.plan.optional]
+    fatal = (*own, *(_error(step) for step in failed if not step.resolved.optional))
+    done = [step for step in failed if step.resolved.optional]
     done += [step for step in steps if step.state.skip_reason not in (None, SkipReason.FAILURE)]
     final = steps[row.final_position]
     return Summary(
-        None if first is None else first.plan.step_id,
-        final.plan.step_id,
+        None if first is None else first.resolved.step_id,
+        final.resolved.step_id,
         final_result(row, final),
         (*own, *map(_error, failed)),
         task_costs([stored.task for stored in row.tasks.values()]),
@@ -540,4 +549,4 @@ def _summary(row: WorkflowRow, steps: list[StepRecord]) -> Summary:
 
 
 def _error(step: StepRecord) -> str:
-    return f"{step.plan.step_id}: {step.state.error_message or ''}"
+    return f"{step.resolved.step_id}: {step.state.error_message or ''}"

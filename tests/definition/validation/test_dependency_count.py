@@ -10,7 +10,7 @@ from stepwell.basics.strict_json.decode import decode_body
 from stepwell.definition.validation.dependency_count import check_dependency_count
 from stepwell.definition.validation.graph import MAX_DEPENDENCIES
 from stepwell.definition.validation.sub_workflow_rules import MAX_DEPTH
-from support.workflows.definitions import body, faults, join, mapped, plan
+from support.workflows.definitions import body, faults, join, mapped, validate
 
 SOURCES = [f"s{number}" for number in range(1_000)]
 
@@ -79,7 +79,7 @@ def test_as_many_as_allowed_are_accepted() -> None:
     twice = {**join("twice", *SOURCES), "input_mappings": [mapped(each, "x", each) for each in SOURCES]}
     for definition in (body(*many(99), twice), body(*many(50), sub("a", many(50)))):
         assert refusals(definition) == []
-        plan(definition)
+        validate(definition)
 
 
 def test_a_list_that_is_no_list_of_dependencies_is_not_counted() -> None:

@@ -9,7 +9,7 @@ from stepwell.basics.strict_json.normalise import Handling
 from stepwell.definition.mapping.expressions import expressions_of
 from stepwell.definition.mapping.templates import parse_template
 from stepwell.definition.validation.workflow import ValidatedWorkflow, validate_workflow
-from support.workflows.definitions import CATALOG, body, draw, faults, faults_of, join, mapped, plan, refine
+from support.workflows.definitions import CATALOG, body, draw, faults, faults_of, join, mapped, refine, validate
 
 PROMPT = ("body", "steps", 1, "config", "prompt")
 
@@ -19,23 +19,23 @@ def lenient(value: Any) -> ValidatedWorkflow:
 
 
 def test_an_expression_implies_a_dependency_on_each_step_that_it_names() -> None:
-    planned = plan(
+    validated = validate(
         body(
             join("z", "y", config={"x": ["${a.v}", {"n": "${'b'} ${\"s-1\".v} ${y.v}"}]}, input_mappings=[mapped("m")]),
             *map(join, ("a", "b", "s-1", "y", "m")),
         )
     )
-    (reader, *_) = planned.request.steps
-    assert planned.evaluates
+    (reader, *_) = validated.request.steps
+    assert validated.evaluates
     assert reader.depends_on == ["y", "a", "s-1"]
     assert reader.dependencies == ["y", "a", "s-1", "m"]
-    assert planned.steps[0].depends_on == (4, 1, 3, 5)
+    assert validated.steps[0].depends_on == (4, 1, 3, 5)
 
 
 def test_a_definition_without_expressions_stays_as_it_is() -> None:
-    planned = plan(body(join("a", config={"x": "costs $5 {y}", "${k}": 1}), config={"mine": "${not.mine}"}))
-    assert not planned.evaluates
-    assert planned.request.steps[0].depends_on == []
+    validated = validate(body(join("a", config={"x": "costs $5 {y}", "${k}": 1}), config={"mine": "${not.mine}"}))
+    assert not validated.evaluates
+    assert validated.request.steps[0].depends_on == []
 
 
 @pytest.mark.parametrize(
@@ -81,14 +81,14 @@ def test_a_path_to_no_member_of_inputs_or_workflow_has_a_warning() -> None:
         "a ${inputs.thnig.a[0]}",
         '${workflow."input".thing}',
     ]
-    planned = plan(
+    validated = validate(
         body(
             join("a", config={"x": texts}),
             inputs={"thing": "shoe", "absent": None},
             inputs_schema={"properties": {"described": {}}},
         )
     )
-    assert [(each.loc[5:], each.type, each.msg) for each in planned.warnings] == [
+    assert [(each.loc[5:], each.type, each.msg) for each in validated.warnings] == [
         (
             (1,),
             "unknown_member",
@@ -122,7 +122,7 @@ def test_members_with_expressions_pass_the_checks_of_types() -> None:
         "reference_image_urls": "${inputs.files}",
         "opacity": 0.5,
     }
-    assert plan(body(draw("draw"), {"id": "edit", "task_type": "EDITING", "config": config})).evaluates
+    assert validate(body(draw("draw"), {"id": "edit", "task_type": "EDITING", "config": config})).evaluates
 
 
 def test_members_without_expressions_are_checked_beside_them() -> None:
@@ -156,13 +156,13 @@ def test_a_time_limit_has_no_expression() -> None:
 
 def test_under_lenient_handling_a_faulty_expression_is_escaped_and_reported() -> None:
     text = "${generate.x} ${b.x} $${c.x} ${a b} ${item}"
-    planned = lenient(body(draw("generate"), draw("a", config={"prompt": text, "note": "${x"})))
-    step = planned.request.steps[1]
+    validated = lenient(body(draw("generate"), draw("a", config={"prompt": text, "note": "${x"})))
+    step = validated.request.steps[1]
     assert step.config == {"prompt": "${generate.x} $${b.x} $${c.x} $${a b} $${item}", "note": "$${x"}
     assert step.depends_on == ["generate"]
-    found = [(warning.loc[4], warning.type) for warning in planned.warnings if warning.type == "literal_expression"]
+    found = [(warning.loc[4], warning.type) for warning in validated.warnings if warning.type == "literal_expression"]
     assert found == [("prompt", "literal_expression")] * 3 + [("note", "literal_expression")]
-    strict = plan(body(draw("generate"), draw("a", config=step.config)))  # what is stored is valid by itself
+    strict = validate(body(draw("generate"), draw("a", config=step.config)))  # what is stored is valid by itself
     assert strict.request.steps[1].config == step.config
 
 
@@ -170,9 +170,9 @@ def test_an_expression_in_a_key_leads_to_a_warning_with_its_place() -> None:
     config = {"${inputs.x}": 1, "list": [{"deep": {"a ${b}": "${inputs.x}", "$${c}": None}}], "plain": {"$x": "y"}}
     inner = {"name": "n", "steps": [join("below", config={"${d}": 1})]}
     step = {"id": "sub", "task_type": "SUBWORKFLOW", "config": {"workflow": inner}}
-    planned = plan(body(join("j", config=config), step, inputs={"x": 1}))
+    validated = validate(body(join("j", config=config), step, inputs={"x": 1}))
     nested = ("steps", 1, "config", "workflow", "steps", 0, "config", "${d}")
-    assert sorted((warning.loc[1:], warning.type) for warning in planned.warnings) == [
+    assert sorted((warning.loc[1:], warning.type) for warning in validated.warnings) == [
         (("steps", 0, "config", "${inputs.x}"), "literal_expression"),
         (("steps", 0, "config", "list", 0, "deep", "$${c}"), "literal_expression"),
         (("steps", 0, "config", "list", 0, "deep", "a ${b}"), "literal_expression"),
@@ -185,8 +185,10 @@ def test_an_expression_where_nothing_evaluates_it_leads_to_a_warning() -> None:
         draw(provider_config={"provider_type": "FAL", "note": ["${inputs.x}"]}),
         join("j", config={"x": "${inputs}"}),
     ]
-    planned = plan(body(*steps, config={"step_defaults": {"*": {"prompt": "a ${inputs.x}"}}, "mine": "${inputs.x}"}))
-    assert [(warning.loc[1:], warning.type) for warning in planned.warnings] == [
+    validated = validate(
+        body(*steps, config={"step_defaults": {"*": {"prompt": "a ${inputs.x}"}}, "mine": "${inputs.x}"})
+    )
+    assert [(warning.loc[1:], warning.type) for warning in validated.warnings] == [
         (("steps", 0, "provider_config", "note", 0), "literal_expression"),
         (("config", "step_defaults", "*", "prompt"), "literal_expression"),
     ]
@@ -233,18 +235,18 @@ def test_expressions_that_never_end_are_bounded_too() -> None:
 
 def test_a_file_that_an_expression_names_is_not_checked_before_it_is_known() -> None:
     config = {"base_image_url": "${inputs.photo}", "prompt": "x"}
-    assert plan(body(refine("r", config=config))).evaluates
+    assert validate(body(refine("r", config=config))).evaluates
 
 
 WHEN = ("body", "steps", 0, "when")
 
 
 def test_a_condition_implies_a_dependency_on_each_step_that_it_names() -> None:
-    planned = plan(
+    validated = validate(
         body(join("z", "y", when="a.ok && inputs.x == '${' && !b", config={"x": "${c.v}"}), *map(join, "yabc"))
     )
-    (reader, *_) = planned.request.steps
-    assert (planned.evaluates, reader.condition) == (True, "a.ok && inputs.x == '${' && !b")
+    (reader, *_) = validated.request.steps
+    assert (validated.evaluates, reader.condition) == (True, "a.ok && inputs.x == '${' && !b")
     assert reader.depends_on == ["y", "a", "b", "c"]
 
 
@@ -272,7 +274,7 @@ def test_a_condition_implies_a_dependency_on_each_step_that_it_names() -> None:
         (True, "string_type", ""),
     ],
 )
-@pytest.mark.parametrize("check", [plan, lenient])
+@pytest.mark.parametrize("check", [validate, lenient])
 def test_a_faulty_condition_is_refused(check: Any, when: Any, type_: str, message: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         check(body(join("z", when=when), join("a"), join("step-1")))
@@ -288,7 +290,7 @@ def test_a_condition_of_a_broken_step_is_checked_too() -> None:
 
 
 def test_a_condition_that_reads_no_member_of_inputs_has_a_warning() -> None:
-    (warning,) = plan(body(join("z", when="inputs.thnig"), inputs={"thing": 1})).warnings
+    (warning,) = validate(body(join("z", when="inputs.thnig"), inputs={"thing": 1})).warnings
     assert (warning.loc, warning.type) == (WHEN, "unknown_member")
     assert "did you mean thing?" in warning.msg
 
@@ -319,4 +321,4 @@ def test_conditions_are_among_the_expressions_that_a_child_process_parses() -> N
     ],
 )
 def test_an_expression_that_may_have_a_value_is_accepted(expression: str) -> None:
-    assert plan(body(join("z", when=expression), join("a"))).steps[0].depends_on in ((1,), ())
+    assert validate(body(join("z", when=expression), join("a"))).steps[0].depends_on in ((1,), ())

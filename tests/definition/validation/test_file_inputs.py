@@ -10,7 +10,7 @@ from stepwell.basics.strict_json.schema_faults import Loc
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.definition.validation.file_inputs import FILE_INPUTS, form_refusal
 from stepwell.definition.validation.provider_rules import ProviderCatalog, ReferenceRule
-from support.workflows.definitions import CATALOG, body, draw, faults_of, join, mapped, plan
+from support.workflows.definitions import CATALOG, body, draw, faults_of, join, mapped, validate
 
 ARTIFACT = "media/0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b/result.png"
 DATA = "data:image/png;base64,AAAA"
@@ -151,16 +151,16 @@ def test_a_file_is_refused_at_its_place() -> None:
 def test_inputs_that_a_mapping_replaces_are_not_checked() -> None:
     config = {"base_image_url": BAD, "mask_image_url": BAD}
     mappings = [mapped("q", to_field="base_image_url"), mapped("q", to_field="mask_image_url.x")]
-    plan(body(edit(config=config, depends_on=["q"], input_mappings=mappings), join("q")), CHECKED)
+    validate(body(edit(config=config, depends_on=["q"], input_mappings=mappings), join("q")), CHECKED)
 
 
 def test_unknown_members_are_not_checked() -> None:
-    plan(body(edit(config={"base_image_url": ARTIFACT, "tail_image_url": BAD, "x_urls": [BAD]})), CHECKED)
-    plan(body(join("a", config={"base_image_url": BAD})), CHECKED)
+    validate(body(edit(config={"base_image_url": ARTIFACT, "tail_image_url": BAD, "x_urls": [BAD]})), CHECKED)
+    validate(body(join("a", config={"base_image_url": BAD})), CHECKED)
     arguments = {"arguments": {"image_url": BAD}}
     app = {"provider_config": {"fal_app_id": "a/b"}}
-    plan(body({"id": "a", "task_type": "EXPERIMENTAL_FAL", "config": arguments} | app), CHECKED)
-    plan(body(edit(config={"base_image_url": ARTIFACT, "mask_image_url": None})), CHECKED)
+    validate(body({"id": "a", "task_type": "EXPERIMENTAL_FAL", "config": arguments} | app), CHECKED)
+    validate(body(edit(config={"base_image_url": ARTIFACT, "mask_image_url": None})), CHECKED)
 
 
 @pytest.mark.parametrize("padding", ["", "x" * 600])
@@ -186,23 +186,23 @@ def test_a_default_is_checked_once_for_all_steps() -> None:
     catalog = structs.replace(CHECKED, file_rules={ProviderType.LOCAL: lambda *_: refused_nothing})
     defaults = {"EDITING": {"reference_image_urls": [PUBLIC, DATA]}}
     steps = [edit(f"s{number}", provider_config={"seed": number}) for number in range(5)]
-    plan(body(*steps, config={"step_defaults": defaults}), catalog)
+    validate(body(*steps, config={"step_defaults": defaults}), catalog)
     assert judged == [ARTIFACT, PUBLIC, DATA, *[ARTIFACT] * 4]
 
 
 def test_a_default_that_no_step_takes_is_not_refused() -> None:
     defaults = {"*": {"base_image_url": BAD, "mask_image_url": BAD}, "REFINE": {"base_image_url": BAD}}
     own = {"base_image_url": ARTIFACT, "mask_image_url": None}
-    plan(body(edit(config=own), config={"step_defaults": defaults}), CHECKED)
+    validate(body(edit(config=own), config={"step_defaults": defaults}), CHECKED)
 
 
 def test_either_provider_may_refuse_and_one_fault_is_enough() -> None:
     bad: dict[str, Any] = {"config": {"base_image_url": BAD}}
     custom: dict[str, Any] = {"provider_config": {"provider_type": "CUSTOM"}}
-    plan(body(edit(**bad, **custom)), CHECKED)
+    validate(body(edit(**bad, **custom)), CHECKED)
     assert places(body(edit(**bad, **custom, fallback_provider_type="FAL"))) == [(*STEP, "base_image_url")]
     assert places(body(edit(**bad, fallback_provider_type="FAL"))) == [(*STEP, "base_image_url")]
-    plan(body(edit(**bad, provider_config={"provider_type": "FAL", "reads_all": True})), CHECKED)
+    validate(body(edit(**bad, provider_config={"provider_type": "FAL", "reads_all": True})), CHECKED)
 
 
 def test_images_in_messages_are_refused_at_their_place() -> None:
@@ -233,5 +233,5 @@ def test_file_faults_are_reported_beside_other_faults() -> None:
 
 
 def test_without_a_rule_nothing_is_refused() -> None:
-    plan(body(edit(config={"base_image_url": BAD})), CATALOG)
-    plan(body(draw()), CHECKED)
+    validate(body(edit(config={"base_image_url": BAD})), CATALOG)
+    validate(body(draw()), CHECKED)

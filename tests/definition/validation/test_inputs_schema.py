@@ -7,7 +7,7 @@ from msgspec import json
 
 from stepwell.basics.errors import Fault
 from stepwell.definition.validation.inputs_schema import InputsToCheck, check_inputs
-from support.workflows.definitions import body, faults, join, plan
+from support.workflows.definitions import body, faults, join, validate
 
 SIZE = {"type": "integer", "minimum": 1}
 
@@ -136,13 +136,13 @@ def test_inputs_and_schemas_of_another_form_are_refused(members: dict[str, Any],
 
 
 def test_null_means_that_there_are_no_inputs() -> None:
-    request = plan(body(join("a"), inputs=None, inputs_schema=None)).request
+    request = validate(body(join("a"), inputs=None, inputs_schema=None)).request
     assert (request.inputs, request.inputs_schema) == ({}, None)
 
 
 def test_a_member_named_ref_and_data_are_no_references() -> None:
     schema = {"properties": {"$ref": {"type": "string"}}, "const": {"$ref": "http://x"}, "default": {"$ref": "y"}}
-    assert plan(body(join("a"), inputs_schema=schema)).request.inputs_schema == schema
+    assert validate(body(join("a"), inputs_schema=schema)).request.inputs_schema == schema
 
 
 @pytest.mark.parametrize(

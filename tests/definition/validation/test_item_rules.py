@@ -11,7 +11,7 @@ from stepwell.contract.enums import ProviderType
 from stepwell.definition.mapping.expressions import expressions_of
 from stepwell.definition.validation.workflow import validate_workflow
 from stepwell.lifecycle.steps import FlowControl, ForEachRule, StepMembers
-from support.workflows.definitions import CATALOG, body, draw, faults_of, join, mapped, plan
+from support.workflows.definitions import CATALOG, body, draw, faults_of, join, mapped, validate
 
 FOR_EACH = ("body", "steps", 1, "for_each")
 MIB = 1024 * 1024
@@ -28,25 +28,25 @@ def picture(**config: Any) -> dict[str, Any]:
 
 
 def test_a_step_with_items_is_planned_with_them() -> None:
-    planned = plan(with_items(items=["x", "y"], max_concurrency=3, on_item_failure="collect"))
-    assert planned.steps[1].flow == FlowControl(for_each=ForEachRule(3, collect=True))
-    assert planned.evaluates
+    validated = validate(with_items(items=["x", "y"], max_concurrency=3, on_item_failure="collect"))
+    assert validated.steps[1].flow == FlowControl(for_each=ForEachRule(3, collect=True))
+    assert validated.evaluates
 
 
 def test_the_step_that_has_the_items_is_a_dependency() -> None:
-    planned = plan(with_items(from_step="a", from_field="words", transform="FLATTEN"))
-    assert planned.steps[1].depends_on == (0,)
-    assert planned.request.steps[1].depends_on == ["a"]
+    validated = validate(with_items(from_step="a", from_field="words", transform="FLATTEN"))
+    assert validated.steps[1].depends_on == (0,)
+    assert validated.request.steps[1].depends_on == ["a"]
 
 
 @pytest.mark.parametrize("count", [3, 3.0])
 def test_a_number_of_items_may_be_written_as_3_0(count: float) -> None:
-    assert plan(with_items(count=count)).request.steps[1].for_each == ForEach(count=3)
+    assert validate(with_items(count=count)).request.steps[1].for_each == ForEach(count=3)
 
 
 def test_null_for_as_spreads_the_members_of_items_and_null_elsewhere_is_the_default() -> None:
     sent = with_items(items=[{"x": 1}], count=None, max_concurrency=None, on_item_failure=None, **{"as": None})
-    assert plan(sent).request.steps[1].for_each == ForEach(items=[{"x": 1}], as_=None)
+    assert validate(sent).request.steps[1].for_each == ForEach(items=[{"x": 1}], as_=None)
 
 
 ONE_SOURCE = "Items come from one source: items, count, or from_step with from_field; "
@@ -150,7 +150,7 @@ def test_a_mapping_and_the_items_cant_write_the_same_input() -> None:
 class TestItemInExpressions:
     def test_the_config_of_a_step_with_items_reads_item(self) -> None:
         config = {"text": "${item.name} of ${inputs.styles}", "whole": "${item}"}
-        assert plan(with_items({"config": config}, items="${inputs.styles}")).evaluates
+        assert validate(with_items({"config": config}, items="${inputs.styles}")).evaluates
 
     @pytest.mark.parametrize(
         ("step", "place"),
@@ -171,9 +171,11 @@ class TestItemInExpressions:
 
     def test_faulty_texts_of_items_stay_literal_under_lenient_handling(self) -> None:
         sent = with_items(items=["${nobody}", "x"])
-        planned = validate_workflow(sent, CATALOG, handling=Handling.LENIENT)
-        assert planned.request.steps[1].for_each == ForEach(items=["$${nobody}", "x"])
-        assert [(each.loc, each.type) for each in planned.warnings] == [((*FOR_EACH, "items", 0), "literal_expression")]
+        validated = validate_workflow(sent, CATALOG, handling=Handling.LENIENT)
+        assert validated.request.steps[1].for_each == ForEach(items=["$${nobody}", "x"])
+        assert [(each.loc, each.type) for each in validated.warnings] == [
+            ((*FOR_EACH, "items", 0), "literal_expression")
+        ]
 
     def test_a_child_process_parses_the_expressions_of_items(self) -> None:
         found = expressions_of(with_items(items=["${inputs.a || 'b'}"], from_step="a", from_field="x[].y"))
@@ -193,7 +195,7 @@ class TestInputsOfItems:
         ],
     )
     def test_an_item_may_provide_a_required_input(self, for_each: dict[str, Any]) -> None:
-        plan(with_items(picture(), **for_each))
+        validate(with_items(picture(), **for_each))
 
     @pytest.mark.parametrize(
         "for_each",
@@ -216,8 +218,8 @@ class TestInputsOfItems:
         assert fault.loc == (*FOR_EACH, *place)
 
     def test_an_expression_among_the_items_is_checked_later(self) -> None:
-        plan(with_items(picture(), items=[{"prompt": "a", "width": "${inputs.styles}"}], **{"as": None}))
-        plan(with_items(picture(prompt="a"), items=["${inputs.styles}"], **{"as": "width"}))
+        validate(with_items(picture(), items=[{"prompt": "a", "width": "${inputs.styles}"}], **{"as": None}))
+        validate(with_items(picture(prompt="a"), items=["${inputs.styles}"], **{"as": "width"}))
 
     def test_a_mistyped_input_is_refused(self) -> None:
         (fault,) = faults_of(with_items(picture(prompt="a"), items=[64], **{"as": "widht"}))
@@ -234,13 +236,13 @@ class TestInputsOfItems:
     ],
 )
 def test_items_that_are_hardly_meant_are_warned_of(for_each: dict[str, Any], place: str, message: str) -> None:
-    (warning,) = plan(with_items(**for_each)).warnings
+    (warning,) = validate(with_items(**for_each)).warnings
     assert warning.loc == (*FOR_EACH, place)
     assert message in warning.msg
 
 
 def test_few_items_with_the_default_concurrency_are_fine() -> None:
-    assert plan(with_items(count=2)).warnings == ()
+    assert validate(with_items(count=2)).warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -258,7 +260,7 @@ def test_the_result_of_a_step_with_items_has_lists(from_field: str, message: str
     catalog = structs.replace(CATALOG, members=outputs)
     sent = body(draw(for_each={"count": 2}), join("b", input_mappings=[mapped("a", from_field)]))
     if message is None:
-        plan(sent, catalog)
+        validate(sent, catalog)
         return
     (fault,) = faults_of(sent, catalog)
     assert message in fault.msg
@@ -273,8 +275,8 @@ def with_items_of_a_sub_workflow(name: str | None, items: list[Any], to_field: s
 
 @pytest.mark.parametrize(("name", "items"), [("thing", ["x", 1]), (None, [{"thing": "x"}]), ("workflow", [1])])
 def test_an_item_of_a_sub_workflow_is_one_of_its_inputs(name: str | None, items: list[Any]) -> None:
-    planned = plan(with_items_of_a_sub_workflow(name, items))
-    warned = [warning.msg for warning in planned.warnings if "thing" in warning.msg]
+    validated = validate(with_items_of_a_sub_workflow(name, items))
+    warned = [warning.msg for warning in validated.warnings if "thing" in warning.msg]
     assert bool(warned) == (name == "workflow")
 
 

@@ -11,7 +11,7 @@ from stepwell.contract.task_configs import CONFIGS
 from stepwell.definition.validation.member_checks import MAX_WARNINGS
 from stepwell.definition.validation.workflow import validate_workflow
 from stepwell.lifecycle.steps import StepMembers
-from support.workflows.definitions import CATALOG, body, draw, faults, faults_of, join, mapped, plan
+from support.workflows.definitions import CATALOG, body, draw, faults, faults_of, join, mapped, validate
 
 FAL = {"provider_type": "FAL"}
 LOCAL_MEMBERS = {task_type: frozenset(kind.__struct_fields__) for task_type, kind in CONFIGS.items()}
@@ -31,7 +31,7 @@ MISTYPED = "mistyped_member"
 
 
 def warnings(*steps: Any, **members: Any) -> list[tuple[Any, str]]:
-    return [(each.loc, each.type) for each in plan(body(*steps, **members), DECLARED).warnings]
+    return [(each.loc, each.type) for each in validate(body(*steps, **members), DECLARED).warnings]
 
 
 def config(**members: Any) -> dict[str, Any]:
@@ -163,13 +163,13 @@ def test_other_braces_are_no_placeholders(text: str) -> None:
 
 
 def test_warnings_of_a_hostile_definition_are_bounded() -> None:
-    found = plan(body(draw(config=config(**{f"m{n}": 1 for n in range(1000)}))), DECLARED).warnings
+    found = validate(body(draw(config=config(**{f"m{n}": 1 for n in range(1000)}))), DECLARED).warnings
     assert len(found) == MAX_WARNINGS + 1
     assert (found[-1].msg, found[-1].type) == (f"{1000 - MAX_WARNINGS} more warnings", "too_many_warnings")
-    long = plan(body(draw(config=config(**{"n" * 1_000_000: "{{" * 1_000_000}))), DECLARED).warnings
+    long = validate(body(draw(config=config(**{"n" * 1_000_000: "{{" * 1_000_000}))), DECLARED).warnings
     assert [len(str(each.loc[-1])) for each in long] == [256]
 
 
 def test_a_provider_that_declares_nothing_ignores_nothing() -> None:
     step = draw(config=config(negative_prompt="y", other=1), provider_config={"provider_type": "LOCAL", "mine": 1})
-    assert plan(body(step)).warnings == ()
+    assert validate(body(step)).warnings == ()

@@ -7,7 +7,7 @@ from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.lifecycle.steps import KnownStep
 from stepwell.providers.installed_providers import installed_providers
-from support.workflows.definitions import CATALOG, body, draw, faults, faults_of, join, mapped, plan
+from support.workflows.definitions import CATALOG, body, draw, faults, faults_of, join, mapped, validate
 
 INSTALLED = installed_providers()
 
@@ -91,7 +91,7 @@ def test_an_unsuitable_provider_is_refused_at_its_place(members: dict[str, Any],
     if expected:
         assert faults(value) == expected
     else:
-        plan(value)
+        validate(value)
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,9 @@ def test_members_of_one_provider_alone_select_it(config: dict[str, Any] | None, 
     catalog = ProviderCatalog(
         INSTALLED, offers=dict.fromkeys(ProviderType, anything), default=ProviderType.LOCAL, credentials=frozenset()
     )
-    [step] = plan(body(draw(provider_config=config)), catalog).steps
+    [step] = validate(body(draw(provider_config=config)), catalog).steps
     assert step.provider == (selected or "LOCAL")
-    [named] = plan(body(draw(provider_config=(config or {}) | {"provider_type": "CUSTOM"})), catalog).steps
+    [named] = validate(body(draw(provider_config=(config or {}) | {"provider_type": "CUSTOM"})), catalog).steps
     assert named.provider == "CUSTOM"
 
 
@@ -132,7 +132,7 @@ def test_a_selected_provider_must_be_configured_and_able() -> None:
     assert faults(body(draw(provider_config={"graph": {}}))) == [(PC, "provider_not_configured")]
     refine: dict[str, Any] = {"task_type": "REFINE", "config": {"base_image_url": "https://a.b/c.png"}}
     assert faults(body(draw(provider_config={"fal_app_id": "a/b"}, **refine))) == [(PC, "provider_unable")]
-    plan(body(join("a", provider_config={"graph": {}})))  # it needs no provider
+    validate(body(join("a", provider_config={"graph": {}})))  # it needs no provider
 
 
 WEIGHED = {"prompt": "x", "style_lora_weight": 0.5}
@@ -160,7 +160,7 @@ NAMES_NO_LORA = "provider_config.loras.style is missing; it names the LoRA, by p
 def test_create_refuses_what_a_provider_would_refuse_later(members: dict[str, Any], expected: Any) -> None:
     value = body(draw(**members))
     if not expected:
-        plan(value)
+        validate(value)
         return
     assert [(fault.loc[1:], fault.msg) for fault in faults_of(value)] == [(loc, NAMES_NO_LORA) for loc in expected]
 
@@ -212,13 +212,13 @@ def test_providers_check_the_known_inputs() -> None:
     mappings = [mapped("q", to_field="width"), mapped("q", to_field="deep.a"), mapped("q", to_field="seed")]
     step = draw(depends_on=["q"], config=config, input_mappings=mappings, provider_config=FAL)
     defaults = {"step_defaults": {"*": {"style": "oil"}, "GENERATION": {"prompt": "all", "negative_prompt": "x"}}}
-    plan(body(step, join("q"), config=defaults), catalog)
+    validate(body(step, join("q"), config=defaults), catalog)
     inputs = {"style": "oil", "prompt": "own", "negative_prompt": "x", "height": 3}
     unknown = frozenset({"width", "deep", "seed"})
     assert asked == [KnownStep(TaskType.GENERATION, FAL, inputs, unknown)]
     asked.clear()
     big = {"step_defaults": {"*": {"style": ["oil"] * 200, "prompt": "all"}, "GENERATION": {"negative_prompt": "x"}}}
-    plan(body(draw(config={"prompt": "own"}, provider_config=FAL), config=big), catalog)
+    validate(body(draw(config={"prompt": "own"}, provider_config=FAL), config=big), catalog)
     known = {"prompt": "own", "negative_prompt": "x"}
     assert asked == [KnownStep(TaskType.GENERATION, FAL, known, frozenset({"style"}))], "steps look through no more"
     asked.clear()
@@ -341,7 +341,7 @@ def test_a_step_names_a_credential_of_its_provider(members: dict[str, Any], expe
             "of others nothing is said"
         )
     else:
-        plan(value, catalog)
+        validate(value, catalog)
 
 
 def test_the_refusal_says_how_a_credential_must_be_named() -> None:
@@ -413,14 +413,14 @@ def test_passthrough_uses_no_provider_that_it_names(capabilities: Any) -> None:
         "fallback_provider_type": "LOCAL",
         "fallback_provider_capabilities": capabilities,
     }
-    [step] = plan(body(join("a", **members))).steps
+    [step] = validate(body(join("a", **members))).steps
     assert (step.provider, step.fallback) == (None, None)
 
 
 def test_without_a_default_each_step_names_its_provider() -> None:
     catalog = ProviderCatalog(INSTALLED, CATALOG.offers, None, CATALOG.credentials)
     assert faults(body(draw()), catalog) == [((*PC, "provider_type"), "missing")]
-    plan(body(draw(provider_config={"provider_type": "LOCAL"}), join("j")), catalog)
+    validate(body(draw(provider_config={"provider_type": "LOCAL"}), join("j")), catalog)
 
 
 @pytest.mark.parametrize(
@@ -454,4 +454,4 @@ def test_what_looks_like_a_secret_is_refused_and_not_repeated(name: str) -> None
 
 @pytest.mark.parametrize("name", ["keyframes", "max_tokens", "cache_key", "monkey", "tokenizer", "model", "credential"])
 def test_a_name_that_only_sounds_like_a_secret_is_accepted(name: str) -> None:
-    plan(body(draw(provider_config={"provider_type": "FAL", name: "fal"})))
+    validate(body(draw(provider_config={"provider_type": "FAL", name: "fal"})))

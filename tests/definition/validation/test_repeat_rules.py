@@ -9,7 +9,7 @@ from stepwell.contract.definition import Repeat
 from stepwell.contract.enums import ProviderType
 from stepwell.definition.mapping.expressions import expressions_of
 from stepwell.lifecycle.steps import FlowControl, RepeatRule, StepMembers
-from support.workflows.definitions import CATALOG, body, draw, faults_of, join, plan
+from support.workflows.definitions import CATALOG, body, draw, faults_of, join, validate
 
 REPEAT = ("body", "steps", 0, "repeat")
 
@@ -19,9 +19,9 @@ def repeating(**repeat: Any) -> dict[str, Any]:
 
 
 def test_a_step_that_repeats_is_planned_with_its_repetition() -> None:
-    planned = plan(repeating(best="score"))
-    assert planned.steps[0].flow == FlowControl(repeat=RepeatRule(3, has_best=True))
-    assert planned.request.steps[0].repeat == Repeat(until="score > `1`", max=3, best="score")
+    validated = validate(repeating(best="score"))
+    assert validated.steps[0].flow == FlowControl(repeat=RepeatRule(3, has_best=True))
+    assert validated.request.steps[0].repeat == Repeat(until="score > `1`", max=3, best="score")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_an_expression_that_reads_nothing_of_the_result_is_refused(until: str, *
     catalog = structs.replace(CATALOG, members=outputs)
     sent = body(draw(repeat={"until": until, "max": 2}))
     if not refused:
-        plan(sent, catalog)
+        validate(sent, catalog)
         return
     (fault,) = faults_of(sent, catalog)
     assert (fault.loc, fault.type) == ((*REPEAT, "until"), "unknown_output")

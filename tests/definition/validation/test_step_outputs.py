@@ -7,7 +7,7 @@ from stepwell.contract.enums import ProviderType
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.lifecycle.steps import StepMembers
 from stepwell.providers.local import descriptor
-from support.workflows.definitions import CATALOG, body, draw, faults, faults_of, join, mapped, plan
+from support.workflows.definitions import CATALOG, body, draw, faults, faults_of, join, mapped, validate
 
 LOCAL = frozenset({"result_image_path", "result_image_paths", "width", "usage"})
 FAL = frozenset({"result_image_path", "seed"})
@@ -44,7 +44,7 @@ FIELD = ("steps", 1, "input_mappings", 0, "from_field")
     ],
 )
 def test_a_field_that_may_exist_is_accepted(from_field: str) -> None:
-    plan(body(draw(), join("b", "a", input_mappings=[mapped("a", from_field)])), DECLARED)
+    validate(body(draw(), join("b", "a", input_mappings=[mapped("a", from_field)])), DECLARED)
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def test_a_field_that_the_fallback_may_give_is_accepted() -> None:
 )
 def test_nothing_is_refused_where_a_provider_may_give_any_field(source: dict[str, object]) -> None:
     value = body(source, join("b", "a", input_mappings=[mapped("a", "anything")]))
-    plan(value, catalog(LOCAL=None, FAL=None))
-    plan(value, structs.replace(CATALOG, members={}))
+    validate(value, catalog(LOCAL=None, FAL=None))
+    validate(value, structs.replace(CATALOG, members={}))
 
 
 def test_a_hostile_field_name_is_cut_in_the_message() -> None:
@@ -124,4 +124,4 @@ def test_an_expression_is_searched_for_fields_that_cannot_exist(expression: str)
 
 def test_a_field_with_a_default_may_be_one_that_cannot_exist() -> None:
     config = {"x": "${a.result_image_pth || a.result_image_path}", "y": "${not_null(a.result_image_pth, 'none')}"}
-    plan(body(draw(), join("b", config=config)), DECLARED)
+    validate(body(draw(), join("b", config=config)), DECLARED)

@@ -12,7 +12,7 @@ from stepwell.definition.validation.member_checks import MAX_WARNINGS
 from stepwell.definition.validation.sub_workflow_rules import MAX_DEPTH
 from stepwell.definition.validation.workflow import validate_workflow
 from stepwell.lifecycle.steps import FlowControl, RepeatRule
-from support.workflows.definitions import CATALOG, body, draw, faults_of, join, mapped, plan
+from support.workflows.definitions import CATALOG, body, draw, faults_of, join, mapped, validate
 
 CONFIG = ("steps", 0, "config")
 NESTED = (*CONFIG, "workflow")
@@ -38,7 +38,7 @@ def placed(step: dict[str, Any], *others: dict[str, Any], **members: Any) -> lis
 
 def test_a_sub_workflow_has_no_provider_and_no_retries() -> None:
     until = {"until": "status == 'COMPLETED'", "max": 3}
-    validated = plan(body(sub(), sub(step_id="again", repeat=until), config={"retry": {"max_retries": 9}}))
+    validated = validate(body(sub(), sub(step_id="again", repeat=until), config={"retry": {"max_retries": 9}}))
     first, second = validated.steps
     assert (first.provider, first.max_retries, first.flow) == (None, 0, FlowControl(runs_workflow=True))
     assert second.flow == FlowControl(repeat=RepeatRule(3), runs_workflow=True)
@@ -82,21 +82,21 @@ def test_faults_of_the_body_and_of_nested_definitions_are_in_one_response() -> N
 
 
 def test_sub_workflows_are_nested_five_deep_at_most() -> None:
-    assert plan(body(deep(MAX_DEPTH))).steps
+    assert validate(body(deep(MAX_DEPTH))).steps
     ((place, type_),) = placed(deep(MAX_DEPTH + 1))
     assert (type_, place.count("workflow")) == ("too_deep", MAX_DEPTH + 1)
 
 
 def test_nested_steps_count_into_the_limit_of_a_definition() -> None:
     inner = [join(f"s{number}") for number in range(4_999)]
-    assert len(plan(body(sub(nested(*inner)), sub(nested(*inner), step_id="other"))).steps) == 2
+    assert len(validate(body(sub(nested(*inner)), sub(nested(*inner), step_id="other"))).steps) == 2
     assert placed(sub(nested(*inner)), sub(nested(*inner), step_id="other"), join("c")) == [(("steps",), "too_long")]
 
 
 def test_nested_expressions_count_into_the_limit_of_a_definition(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expressions, "MAX_EXPRESSIONS", 5)
     inner = nested(join("a", config={"x": ["${workflow.id}"] * 3}))
-    plan(body(sub(inner), join("b", config={"x": ["${workflow.id}"] * 2})))
+    validate(body(sub(inner), join("b", config={"x": ["${workflow.id}"] * 2})))
     ((place, type_),) = placed(sub(inner), sub(inner, step_id="other"))
     assert (place[:2], place[-1], type_) == (("steps", 1), 2, "too_many_expressions")
 
@@ -104,7 +104,7 @@ def test_nested_expressions_count_into_the_limit_of_a_definition(monkeypatch: py
 def test_only_the_sub_workflow_evaluates_its_definition() -> None:
     inner = nested(join("a", config={"x": "${inputs.colour} ${inputs.size}"}), inputs={"size": 3})
     step = sub(inner, config={"inputs": {"colour": "${draw.seed}"}})
-    validated = plan(body(draw("draw"), step))
+    validated = validate(body(draw("draw"), step))
     assert validated.warnings == ()
     assert validated.request.steps[1].config["workflow"] == inner
     assert validated.steps[1].depends_on == (0,)
@@ -135,7 +135,7 @@ def test_under_lenient_handling_the_origin_of_a_sub_workflow_is_ignored() -> Non
 
 
 def test_warnings_of_nested_definitions_have_their_place() -> None:
-    (warning,) = plan(body(sub(nested(join("a", config={"x": "${inputs.size}"}))))).warnings
+    (warning,) = validate(body(sub(nested(join("a", config={"x": "${inputs.size}"}))))).warnings
     assert (warning.loc, warning.type) == (("body", *NESTED, "steps", 0, "config", "x"), "unknown_member")
 
 
@@ -145,7 +145,7 @@ def test_warnings_of_many_nested_definitions_take_no_memory() -> None:
     definition = body(*steps)
     tracemalloc.start()
     try:
-        warnings = plan(definition).warnings
+        warnings = validate(definition).warnings
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -158,18 +158,18 @@ def test_a_wait_that_no_webhook_reports_has_a_warning_if_the_root_has_a_webhook(
     hook = "https://example.com/hook"
     silent = sub(nested(join("first"), ask, paid, sub(nested(paid), step_id="below")))
     reported = sub(nested(ask, sub(nested(paid), step_id="below"), webhook_url=hook), step_id="reported")
-    warnings = plan(body(silent, reported, webhook_url=hook)).warnings
+    warnings = validate(body(silent, reported, webhook_url=hook)).warnings
     assert [(warning.loc[1:], warning.type) for warning in warnings] == [
         ((*NESTED, "steps", 1), "no_webhook"),
         ((*NESTED, "steps", 3, "config", "workflow", "steps", 0), "no_webhook"),
     ]
-    assert plan(body(silent)).warnings == ()
+    assert validate(body(silent)).warnings == ()
 
 
 def test_mappings_give_inputs_of_the_sub_workflow() -> None:
     inner = nested(join("a", config={"x": "${inputs.picture}"}))
     step = sub(inner, input_mappings=[mapped("draw", "result_image_path", "inputs.picture")])
-    assert plan(body(draw("draw"), step)).warnings == ()
+    assert validate(body(draw("draw"), step)).warnings == ()
     for target in ("workflow.name", "inputs", "picture"):
         step = sub(inner, input_mappings=[mapped("draw", "result_image_path", target)])
         found = [(fault.loc[3:], fault.type) for fault in faults_of(body(draw("draw"), step))]
@@ -177,7 +177,7 @@ def test_mappings_give_inputs_of_the_sub_workflow() -> None:
 
 
 def test_a_result_has_the_members_of_a_sub_workflow() -> None:
-    assert plan(body(sub(), join("b", "sub", input_mappings=[mapped("sub", "final.text", "x")]))).steps
+    assert validate(body(sub(), join("b", "sub", input_mappings=[mapped("sub", "final.text", "x")]))).steps
     (fault,) = faults_of(body(sub(), join("b", "sub", input_mappings=[mapped("sub", "image", "x")])))
     assert fault.type == "unknown_output"
 
@@ -205,7 +205,7 @@ def test_a_result_of_a_step_that_the_sub_workflow_does_not_have_is_refused(
     source = sub(nested(join("inner"), join("in-ner"))) | ({"for_each": {"count": 2}} if items else {})
     checked = body(source, join("b", config={"x": f"${{{path}}}"}))
     if is_valid:
-        assert plan(checked).steps
+        assert validate(checked).steps
         return
     (fault,) = faults_of(checked)
     assert (fault.loc[-1], fault.type) == ("x", "unknown_output")

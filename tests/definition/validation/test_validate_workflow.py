@@ -11,7 +11,7 @@ from stepwell.contract.enums import OnFailure, RunIf
 from stepwell.definition.mapping.input_mapping import effective_config
 from stepwell.definition.validation.workflow import MAX_STEPS, parse_update, validate_workflow
 from stepwell.lifecycle.feature_level import BASE_LEVEL
-from support.workflows.definitions import CATALOG, body, draw, faults, faults_of, join, mapped, plan, refine
+from support.workflows.definitions import CATALOG, body, draw, faults, faults_of, join, mapped, refine, validate
 
 
 def test_the_example_of_the_contract_is_valid() -> None:
@@ -19,10 +19,10 @@ def test_the_example_of_the_contract_is_valid() -> None:
     generate = draw("generate", config={"prompt": "fashion model wearing elegant dress"} | size)
     path = mapped("generate", "result_image_path", "base_image_url")
     value = body(generate, refine("refine", "generate", config={"upscale_factor": 2.0}, input_mappings=[path]))
-    planned = plan(value)
-    assert [step.step_id for step in planned.steps] == ["generate", "refine"]
-    assert planned.steps[1].depends_on == (0,)
-    assert planned.request.steps[1].config == {"upscale_factor": 2.0}
+    validated = validate(value)
+    assert [step.step_id for step in validated.steps] == ["generate", "refine"]
+    assert validated.steps[1].depends_on == (0,)
+    assert validated.request.steps[1].config == {"upscale_factor": 2.0}
 
 
 @pytest.mark.parametrize(
@@ -38,17 +38,19 @@ def test_the_example_of_the_contract_is_valid() -> None:
     ],
 )
 def test_each_member_of_flow_control_makes_a_workflow_one_with_flow(members: dict[str, Any]) -> None:
-    planned = plan(body(join("a"), join("b", "a") | members))
-    assert (planned.has_flow, planned.feature_level) == (True, BASE_LEVEL)
+    validated = validate(body(join("a"), join("b", "a") | members))
+    assert (validated.has_flow, validated.feature_level) == (True, BASE_LEVEL)
 
 
 def test_a_workflow_with_expressions_alone_is_one_without_flow() -> None:
-    planned = plan(body(join("a"), join("b", "a", run_if="all_completed", optional=False, config={"x": "${a.x}"})))
-    assert (planned.has_flow, planned.evaluates, planned.feature_level) == (False, True, BASE_LEVEL)
+    validated = validate(
+        body(join("a"), join("b", "a", run_if="all_completed", optional=False, config={"x": "${a.x}"}))
+    )
+    assert (validated.has_flow, validated.evaluates, validated.feature_level) == (False, True, BASE_LEVEL)
 
 
 def test_a_resolved_step_has_all_defaults_applied() -> None:
-    planned = plan(
+    validated = validate(
         body(
             join("z", "b", "a"),
             draw(max_retries=0, config={"prompt": "x", "timeout_s": 5}, fallback_provider_type="FAL"),
@@ -64,20 +66,20 @@ def test_a_resolved_step_has_all_defaults_applied() -> None:
             },
         )
     )
-    assert [step.depends_on for step in planned.steps] == [(2, 1), (), (1,), (), ()]
-    assert [step.position for step in planned.steps] == [0, 1, 2, 3, 4]
-    assert [step.max_retries for step in planned.steps] == [7, 0, 7, 7, 7]
-    assert [step.timeout_s for step in planned.steps] == [50, 5, 20, 50, 50]
-    assert [step.provider for step in planned.steps] == [None, "LOCAL", "LOCAL", "FAL", None]
-    assert [step.fallback for step in planned.steps] == [None, "FAL", None, None, None]
-    assert planned.config.on_failure is OnFailure.CONTINUE
-    assert planned.config.retry.base_s == 0
-    assert planned.config.retry.factor == 2
-    assert planned.request.config["mine"] == [1]
+    assert [step.depends_on for step in validated.steps] == [(2, 1), (), (1,), (), ()]
+    assert [step.position for step in validated.steps] == [0, 1, 2, 3, 4]
+    assert [step.max_retries for step in validated.steps] == [7, 0, 7, 7, 7]
+    assert [step.timeout_s for step in validated.steps] == [50, 5, 20, 50, 50]
+    assert [step.provider for step in validated.steps] == [None, "LOCAL", "LOCAL", "FAL", None]
+    assert [step.fallback for step in validated.steps] == [None, "FAL", None, None, None]
+    assert validated.config.on_failure is OnFailure.CONTINUE
+    assert validated.config.retry.base_s == 0
+    assert validated.config.retry.factor == 2
+    assert validated.request.config["mine"] == [1]
 
 
 def test_a_step_without_settings_has_the_services_defaults() -> None:
-    [step] = plan(body(draw(run_if=None, optional=None))).steps
+    [step] = validate(body(draw(run_if=None, optional=None))).steps
     assert (step.max_retries, step.timeout_s, step.fallback) == (3, 600.0, None)
     assert (step.run_if, step.optional) == (RunIf.ALL_COMPLETED, False)
 
@@ -89,7 +91,7 @@ def test_a_run_if_that_is_none_is_refused_with_those_that_there_are() -> None:
 
 
 def test_a_step_without_dependencies_may_have_a_run_if_which_permits_it() -> None:
-    [step] = plan(body(draw(run_if="any_completed", optional=True))).steps
+    [step] = validate(body(draw(run_if="any_completed", optional=True))).steps
     assert (step.run_if, step.optional) == (RunIf.ANY_COMPLETED, True)
 
 
@@ -107,7 +109,7 @@ def test_null_for_any_optional_member_means_that_it_is_not_given() -> None:
     )
     del mapping["transform"]
     absent = body(step, step | {"id": "b", "depends_on": ["a"], "input_mappings": [mapping]})
-    assert plan(nulls) == plan(absent)
+    assert validate(nulls) == validate(absent)
 
 
 @pytest.mark.parametrize(
@@ -120,20 +122,20 @@ def test_null_for_any_optional_member_means_that_it_is_not_given() -> None:
     ],
 )
 def test_null_in_a_config_hides_no_default(config: Any, defaults: Any, expected: Any) -> None:
-    planned = plan(body(draw(config={"prompt": "x"} | config), config={"step_defaults": defaults}))
-    known = effective_config(planned.config, planned.request.steps[0])
+    validated = validate(body(draw(config={"prompt": "x"} | config), config={"step_defaults": defaults}))
+    known = effective_config(validated.config, validated.request.steps[0])
     assert {name: value for name, value in known.items() if name != "prompt"} == (expected or config)
 
 
 def test_an_integral_float_is_an_integer_wherever_one_is_expected() -> None:
     config = {"prompt": "x", "width": 512.0, "height": 256.0, "seed": 1e18}
-    planned = plan(body(draw(max_retries=2.0, config=config), draw("b"), config={"retry": {"max_retries": 5.0}}))
-    assert [step.max_retries for step in planned.steps] == [2, 5]
+    validated = validate(body(draw(max_retries=2.0, config=config), draw("b"), config={"retry": {"max_retries": 5.0}}))
+    assert [step.max_retries for step in validated.steps] == [2, 5]
     assert faults(body(draw(config={"prompt": "x", "width": 512.5}))) == [((*A, "config", "width"), "int_type")]
     assert faults(body(draw(config={"prompt": "x", "width": 8193.0}))) == [((*A, "config", "width"), "less_than_equal")]
     assert faults(body(draw(config={"prompt": "x", "seed": 1e19}))) == [((*A, "config", "seed"), "int_type")]
     crop = {"base_image_url": "x", "crop": [0.0, 0, 8.0, 9]}
-    plan(body({"id": "a", "task_type": "EDITING", "config": crop}))
+    validate(body({"id": "a", "task_type": "EDITING", "config": crop}))
 
 
 A = ("steps", 0)
@@ -214,7 +216,7 @@ def test_a_broken_graph_is_refused_at_its_place(steps: list[Any], expected: Any)
     if expected:
         assert faults(body(*steps)) == expected
     else:
-        plan(body(*steps))
+        validate(body(*steps))
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,7 @@ def test_two_mappings_may_not_write_the_same_field(fields: list[str], bad: dict[
     if bad:
         assert faults(value) == [((*B, "input_mappings", index, "to_field"), type_) for index, type_ in bad.items()]
     else:
-        plan(value)
+        validate(value)
 
 
 def test_a_missing_required_input_is_refused() -> None:
@@ -244,12 +246,12 @@ def test_a_missing_required_input_is_refused() -> None:
     talk = {"id": "a", "task_type": "LLM_INTERACTION", "provider_config": {"provider_type": "FAL"}}
     assert faults(body(talk)) == [((*A, "config", "prompt"), "missing")]
     assert "prompt or messages" in faults_of(body(talk))[0].msg
-    plan(body(talk | {"config": {"messages": [{"role": "user", "content": "x"}]}}))
-    plan(body(draw(config={}), config={"step_defaults": {"GENERATION": {"prompt": "x"}}}))
-    plan(body(draw(config={}), config={"step_defaults": {"*": {"prompt": "x"}}}))
-    plan(body(join("j"), draw("b", config={}, depends_on=["j"], input_mappings=[mapped("j", to_field="prompt")])))
+    validate(body(talk | {"config": {"messages": [{"role": "user", "content": "x"}]}}))
+    validate(body(draw(config={}), config={"step_defaults": {"GENERATION": {"prompt": "x"}}}))
+    validate(body(draw(config={}), config={"step_defaults": {"*": {"prompt": "x"}}}))
+    validate(body(join("j"), draw("b", config={}, depends_on=["j"], input_mappings=[mapped("j", to_field="prompt")])))
     nested = [mapped("j", to_field="messages.x")]
-    plan(body(join("j"), talk | {"depends_on": ["j"], "input_mappings": nested}))
+    validate(body(join("j"), talk | {"depends_on": ["j"], "input_mappings": nested}))
 
 
 def test_faults_of_a_steps_config_and_of_its_defaults_are_reported() -> None:
@@ -290,7 +292,7 @@ def test_a_broken_workflow_config_is_refused_at_its_place(config: Any, expected:
     if expected:
         assert faults(value) == [(("config", *loc), type_) for loc, type_ in expected]
     else:
-        assert plan(value).request.config == config
+        assert validate(value).request.config == config
 
 
 @pytest.mark.parametrize(
@@ -304,7 +306,7 @@ def test_a_broken_workflow_config_is_refused_at_its_place(config: Any, expected:
     ],
 )
 def test_a_webhook_url_is_accepted(url: str) -> None:
-    assert plan(body(draw(), webhook_url=url)).request.webhook_url == url
+    assert validate(body(draw(), webhook_url=url)).request.webhook_url == url
     assert parse_update({"webhook_url": url}).webhook_url == url
 
 
@@ -384,7 +386,7 @@ def test_faults_of_structure_and_rules_are_reported_together() -> None:
 
 def test_the_number_of_steps_is_bounded() -> None:
     steps = [join(f"s{n}") for n in range(MAX_STEPS + 1)]
-    assert len(plan(body(*steps[:-1])).steps) == MAX_STEPS
+    assert len(validate(body(*steps[:-1])).steps) == MAX_STEPS
     assert faults(body(*steps)) == [(("steps",), "too_long")]
 
 
@@ -401,14 +403,14 @@ def test_the_length_of_all_expressions_is_bounded() -> None:
         return body(draw(), join("b", "a", input_mappings=mappings))
 
     long = [f"[{n:0>4}]" + ".x" * 490 for n in range(310)]
-    plan(reading(*long[:300]))
-    plan(reading(*["x" * 900] * 400, *[long[0]] * 400))
+    validate(reading(*long[:300]))
+    validate(reading(*["x" * 900] * 400, *[long[0]] * 400))
     assert {type_ for _, type_ in faults(reading(*long))} == {"bad_expression"}
 
 
 def test_unusual_step_ids_are_accepted() -> None:
     ids = ["../../etc/passwd", "'; DROP TABLE", "é", "e\u0301", "A", "a", "x" * 255, " ", "😀"]
-    assert [step.step_id for step in plan(body(*map(join, ids))).steps] == ids
+    assert [step.step_id for step in validate(body(*map(join, ids))).steps] == ids
 
 
 @pytest.mark.parametrize(
@@ -481,12 +483,12 @@ BODIES = st.fixed_dictionaries(
 @given(BODIES | JUNK)
 def test_any_body_is_valid_or_refused_at_places_that_exist(value: Any) -> None:
     try:
-        planned = validate_workflow(value, CATALOG)
+        validated = validate_workflow(value, CATALOG)
     except InvalidRequest as error:
         found = error.faults
     else:
         found = ()
-        assert len(planned.steps) == len(value["steps"])
+        assert len(validated.steps) == len(value["steps"])
     for fault in found:
         place = value
         for part in fault.loc[1:-1]:

@@ -7,7 +7,7 @@ import pytest
 
 from stepwell.contract.enums import ProviderType, WaitKind
 from stepwell.lifecycle.steps import FlowControl
-from support.workflows.definitions import body, draw, faults_of, mapped, plan
+from support.workflows.definitions import body, draw, faults_of, mapped, validate
 
 NOW = datetime(2026, 11, 27, 18, tzinfo=UTC)
 MANY = [f"c{number}" for number in range(51)]
@@ -22,7 +22,7 @@ def signal(step_id: str = "sent", **others: Any) -> dict[str, Any]:
 
 
 def test_steps_that_wait_have_no_provider_and_no_retries() -> None:
-    steps = plan(body(approval(config={"message": "Print?", "timeout_s": 86_401}), signal(), draw("c"))).steps
+    steps = validate(body(approval(config={"message": "Print?", "timeout_s": 86_401}), signal(), draw("c"))).steps
     assert [(step.provider, step.max_retries, step.flow) for step in steps] == [
         (None, 0, FlowControl(waits_for=WaitKind.DECISION)),
         (None, 0, FlowControl(waits_for=WaitKind.SIGNAL, signal="sent")),
@@ -44,7 +44,7 @@ def test_steps_that_wait_have_no_provider_and_no_retries() -> None:
 )
 def test_an_approval_may_have_these_members(config: dict[str, Any]) -> None:
     inputs = {"hours": 3, "what": "approve", "title": "this"}
-    assert plan(body(draw("draw"), approval(config=config), inputs=inputs)).warnings == ()
+    assert validate(body(draw("draw"), approval(config=config), inputs=inputs)).warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -88,21 +88,21 @@ def test_a_fault_of_a_step_that_waits_has_its_place(step: dict[str, Any], place:
 def test_defaults_for_every_type_dont_apply_to_waits() -> None:
     defaults = {"*": {"timeout_s": 5, "choices": 1}, "APPROVAL": {"choices": ["a"]}}
     step = approval(config={"on_timeout": "a", "timeout_s": 9})
-    assert plan(body(step, config={"step_defaults": defaults})).warnings == ()
+    assert validate(body(step, config={"step_defaults": defaults})).warnings == ()
 
 
 @pytest.mark.parametrize("step", [approval(config={"on_timeout": "reject"}), signal(config={"on_timeout": "continue"})])
 def test_an_on_timeout_without_a_timeout_has_a_warning(step: dict[str, Any]) -> None:
-    (warning,) = plan(body(step)).warnings
+    (warning,) = validate(body(step)).warnings
     assert (warning.loc, warning.type) == (("body", "steps", 0, "config", "on_timeout"), "no_timeout")
     known = step | {"config": step["config"] | {"timeout_s": "${inputs.s}"}}
-    assert plan(body(known, inputs={"s": 1})).warnings == ()
+    assert validate(body(known, inputs={"s": 1})).warnings == ()
     defaults = {"APPROVAL": {"timeout_s": 5}, "SIGNAL": {"timeout_s": 5}}
-    assert plan(body(step, config={"step_defaults": defaults})).warnings == ()
+    assert validate(body(step, config={"step_defaults": defaults})).warnings == ()
 
 
 def test_a_wait_that_the_workflows_timeout_ends_first_has_a_warning() -> None:
-    (warning,) = plan(body(signal(config={"timeout_s": 60}), config={"workflow_timeout_s": 60})).warnings
+    (warning,) = validate(body(signal(config={"timeout_s": 60}), config={"workflow_timeout_s": 60})).warnings
     assert (warning.loc, warning.type) == (("body", "steps", 0, "config", "timeout_s"), "timeout_too_long")
 
 
@@ -134,9 +134,9 @@ def delay(**config: Any) -> dict[str, Any]:
     ],
 )
 def test_a_delay_has_seconds_or_until(config: dict[str, Any]) -> None:
-    planned = plan(body(draw("draw"), delay(**config)))
-    assert planned.warnings == ()
-    assert planned.steps[1].flow == FlowControl(waits_for=WaitKind.DELAY)
+    validated = validate(body(draw("draw"), delay(**config)))
+    assert validated.warnings == ()
+    assert validated.steps[1].flow == FlowControl(waits_for=WaitKind.DELAY)
 
 
 @pytest.mark.parametrize(
@@ -163,11 +163,11 @@ def test_a_fault_of_a_delay_has_its_place(config: dict[str, Any], place: tuple[A
 
 
 def test_a_time_that_has_passed_and_a_longer_wait_than_the_workflows_timeout_have_warnings() -> None:
-    (passed,) = plan(body(delay(until="2026-11-27T18:00:00Z")), now=NOW).warnings
+    (passed,) = validate(body(delay(until="2026-11-27T18:00:00Z")), now=NOW).warnings
     assert (passed.loc, passed.type) == (("body", "steps", 0, "config", "until"), "time_passed")
-    (longer,) = plan(body(delay(seconds=60), config={"workflow_timeout_s": 60})).warnings
+    (longer,) = validate(body(delay(seconds=60), config={"workflow_timeout_s": 60})).warnings
     assert (longer.loc, longer.type) == (("body", "steps", 0, "config", "seconds"), "timeout_too_long")
 
 
 def test_a_delay_may_get_its_time_by_a_mapping() -> None:
-    plan(body(draw("draw"), delay() | {"input_mappings": [mapped("draw", "result_image_path", "until")]}))
+    validate(body(draw("draw"), delay() | {"input_mappings": [mapped("draw", "result_image_path", "until")]}))

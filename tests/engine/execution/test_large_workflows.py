@@ -27,8 +27,8 @@ from support.workflows.definitions import body
 async def create(service: Service, *steps: dict[str, Any]) -> UUID:
     """Past the HTTP layer, which has tests of its own."""
     engine = service.app.services
-    planned = validate_workflow(body(*steps), engine.catalog)
-    return (await engine.workflows.create(EVERY_TENANT, "alice", planned, tenant=None, start=True)).state.id
+    validated = validate_workflow(body(*steps), engine.catalog)
+    return (await engine.workflows.create(EVERY_TENANT, "alice", validated, tenant=None, start=True)).state.id
 
 
 async def completed(service: Service, workflow_id: UUID) -> WorkflowRecord:

@@ -7,7 +7,7 @@ from stepwell.engine.execution.new_workflow import Creation, build_workflow
 from stepwell.lifecycle.inputs import AttemptFailed, Dispatched, Input, Pause, Resume, RetryDue, Start, Succeeded
 from stepwell.testing import ManualClock
 from support.database.stored_workflows import ME
-from support.workflows.definitions import body, join, mapped, plan
+from support.workflows.definitions import body, join, mapped, validate
 
 A, B, JOIN = range(3)
 
@@ -18,11 +18,11 @@ class Played:
     def __init__(self) -> None:
         mappings = [mapped("a", to_field="a"), mapped("b", to_field="b")]
         last = join("join", run_if="all_ended", input_mappings=mappings)
-        planned = plan(body(join("a"), join("b"), last, config={"on_failure": "continue"}))
+        validated = validate(body(join("a"), join("b"), last, config={"on_failure": "continue"}))
         self._clock = ManualClock()
         start = Start("alice", uuid4(), ME)
         creation = Creation(uuid4(), None, "alice", "alice", self._clock.now())
-        built = build_workflow(planned, creation, start, lambda _: uuid4())
+        built = build_workflow(validated, creation, start, lambda _: uuid4())
         self.workflow: ActiveWorkflow = built.workflow
 
     def apply(self, input_: Input) -> None:

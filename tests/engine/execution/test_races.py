@@ -61,9 +61,9 @@ class Race:
         definition = body(
             scripted_step(s0), scripted_step(s1, s0), scripted_step(s2, max_retries=0), config={"retry": {"base_s": 0}}
         )
-        planned = validate_workflow(definition, self.engine.catalog)
+        validated = validate_workflow(definition, self.engine.catalog)
         created = await self.engine.workflows.create(
-            EVERY_TENANT, "alice", planned, tenant=None, start=state != "PENDING"
+            EVERY_TENANT, "alice", validated, tenant=None, start=state != "PENDING"
         )
         self.workflow_id = created.state.id
         await self.wait_until_idle()

@@ -9,19 +9,19 @@ from stepwell.contract.enums import WorkflowStatus
 from stepwell.engine.execution.workflow_expressions import WorkflowExpressions
 from stepwell.lifecycle.model import StepState, WorkflowState
 from stepwell.lifecycle.records import LoadedWorkflow, StepRecord
-from support.workflows.definitions import body, join, plan
+from support.workflows.definitions import body, join, validate
 
 
 def test_attempts_share_one_copy_of_a_large_config_until_the_labels_change() -> None:
-    planned = plan(
+    validated = validate(
         body(*(join(step_id, config={"x": "${workflow}"}) for step_id in "ab"), config={"mine": "x" * 1_000_000})
     )
     state = WorkflowState(UUID(int=1), WorkflowStatus.RUNNING, "w")
     steps = [
         StepRecord(UUID(int=2 + place), step, definition, StepState(place), datetime(2026, 1, 1, tzinfo=UTC))
-        for place, (step, definition) in enumerate(zip(planned.steps, planned.request.steps, strict=True))
+        for place, (step, definition) in enumerate(zip(validated.steps, validated.request.steps, strict=True))
     ]
-    config = planned.request.config
+    config = validated.request.config
     loaded = LoadedWorkflow(
         state, None, "a", "tests", config, suppress_subtask_events=False, definition_bytes=0, steps=steps, open_tasks=[]
     )

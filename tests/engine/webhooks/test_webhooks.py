@@ -174,7 +174,7 @@ class TestPayloads:
 
     def test_no_encoded_step_is_shorter_than_the_shortest(self) -> None:
         definition = WorkflowStepDefinition(id="a", task_type=TaskType.REFINE)
-        plan = ResolvedStep(
+        resolved = ResolvedStep(
             position=0,
             step_id="a",
             task_type=TaskType.REFINE,
@@ -184,7 +184,7 @@ class TestPayloads:
             provider=None,
             fallback=None,
         )
-        record = StepRecord(uuid4(), plan, definition, StepState(0), datetime(2026, 1, 1, tzinfo=UTC))
+        record = StepRecord(uuid4(), resolved, definition, StepState(0), datetime(2026, 1, 1, tzinfo=UTC))
         assert len(json.encode(step_to_public(record))) >= SHORTEST_STEP
 
     async def test_cleanup_sends_the_cancellation(self, service: Service, sink: WebhookReceiver) -> None:

@@ -173,7 +173,7 @@ async def test_the_member_is_read_as_it_was_sent(stored: Stored) -> None:
     assert loaded is not None
     _, step = loaded.steps
     assert step.definition.for_each == convert(members, ForEach)
-    assert step.plan == handle.resolved_step(1)
+    assert step.resolved == handle.resolved_step(1)
     _, slice_step = await stored.here.reader.step_slice(EVERY_TENANT, handle.workflow_id, WHOLE, 0, 9, 10_000)
     assert slice_step.for_each is not None
     assert json.decode(slice_step.for_each, type=ForEach) == step.definition.for_each
@@ -193,4 +193,4 @@ async def test_a_workflow_with_items_is_read_as_others_are(stored: Stored) -> No
     record = await stored.here.reader.find(EVERY_TENANT, workflow.workflow_id, WHOLE)
     assert isinstance(record, WorkflowRecord)
     assert record.status is WorkflowStatus.PAUSED
-    assert [step.plan.step_id for step in record.steps or []] == ["a", "b"]
+    assert [step.resolved.step_id for step in record.steps or []] == ["a", "b"]

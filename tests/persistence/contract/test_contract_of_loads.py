@@ -41,7 +41,7 @@ async def test_a_load_brings_back_all_but_the_results(stored: Stored) -> None:
     assert loaded.suppress_subtask_events is True
     assert loaded.unreadable is None
     assert [step.state for step in loaded.steps] == [without_result(step) for step in handle.run.steps]
-    assert [step.plan for step in loaded.steps] == list(handle.run.plans)
+    assert [step.resolved for step in loaded.steps] == list(handle.run.resolved_steps)
     assert [step.definition for step in loaded.steps] == [handle.definition(0), handle.definition(1)]
     assert loaded.open_tasks == [handle.run.open_task(1)]
 
@@ -86,7 +86,7 @@ async def test_a_load_brings_back_the_size_of_the_results_together_until_the_wor
 async def test_a_provider_and_a_fallback_come_back_as_what_they_were(stored: Stored) -> None:
     handle = await stored.make(body(draw(fallback_provider_type="FAL")), owner=None)
     (step,) = (await load(stored, handle)).steps
-    assert (step.plan.provider, step.plan.fallback) == (ProviderType.LOCAL, ProviderType.FAL)
+    assert (step.resolved.provider, step.resolved.fallback) == (ProviderType.LOCAL, ProviderType.FAL)
 
 
 async def test_an_attempt_that_failed_is_not_open_and_its_error_is_kept(stored: Stored) -> None:

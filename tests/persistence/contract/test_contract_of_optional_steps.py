@@ -48,9 +48,9 @@ async def test_what_is_stored_about_flow_is_read_again(stored: Stored) -> None:
     assert isinstance(found, WorkflowRecord)
     assert loaded is not None
     for steps in (found.steps or [], loaded.steps):
-        assert [step.plan for step in steps] == list(handle.run.plans)
-        assert [step.plan.run_if for step in steps] == run_ifs
-        assert [step.plan.optional for step in steps] == [True, False, False, False]
+        assert [step.resolved for step in steps] == list(handle.run.resolved_steps)
+        assert [step.resolved.run_if for step in steps] == run_ifs
+        assert [step.resolved.optional for step in steps] == [True, False, False, False]
         assert [step.definition.condition for step in steps] == [None, None, CONDITION, None]
         assert [step.state.skip_reason for step in steps] == [None, SkipReason.FAILURE, None, None]
     (snapshot,) = await reader.snapshot(EVERY_TENANT, (handle.workflow_id,), WHOLE)

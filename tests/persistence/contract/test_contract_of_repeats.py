@@ -67,4 +67,4 @@ async def test_the_member_is_read_as_it_was_sent(stored: Stored) -> None:
     handle = await stored.make(REPEATING)
     (step,) = (await load(stored, handle)).steps
     assert step.definition.repeat == Repeat(until="done", max=3, best="score")
-    assert step.plan == handle.resolved_step(0)
+    assert step.resolved == handle.resolved_step(0)

@@ -48,7 +48,7 @@ async def test_a_sub_workflow_is_read_with_its_place(stored: Stored) -> None:
     loaded = await stored.workflow_store.load(EVERY_TENANT, child.workflow_id)
     assert loaded is not None
     assert (loaded.parent, loaded.state.parent_id) == (link, parent.workflow_id)
-    assert [step.plan.step_id for step in loaded.steps] == ["only"]
+    assert [step.resolved.step_id for step in loaded.steps] == ["only"]
     found = await stored.here.reader.find(EVERY_TENANT, child.workflow_id, WHOLE)
     assert isinstance(found, WorkflowRecord)
     assert (found.parent, found.labels) == (link, {"colour": "red"})

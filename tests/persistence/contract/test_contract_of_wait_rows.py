@@ -70,12 +70,12 @@ async def insert(stored: Stored, flow: RecordedFlow) -> UUID:
     steps = [
         StepRecord(
             uuid4(),
-            plan,
-            WorkflowStepDefinition(id=plan.step_id, task_type=plan.task_type, config={}),
+            resolved,
+            WorkflowStepDefinition(id=resolved.step_id, task_type=resolved.task_type, config={}),
             StepState(at),
             EPOCH_AT,
         )
-        for at, plan in enumerate(flow.plans)
+        for at, resolved in enumerate(flow.resolved_steps)
     ]
     state, summary = (
         WorkflowState(uuid4(), WorkflowStatus.PENDING, "n", updated_at=EPOCH_AT),

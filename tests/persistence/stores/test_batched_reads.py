@@ -65,7 +65,7 @@ async def test_a_workflow_is_read_by_one_statement_with_steps_or_without(bench: 
             assert counted.sent == 1
             assert isinstance(record, WorkflowRecord)
             assert record.steps is None if not include_steps else len(record.steps or ()) == record.total_steps
-            assert record.summary.final_step_id == handle.run.plans[-1].step_id
+            assert record.summary.final_step_id == handle.run.resolved_steps[-1].step_id
     assert counted.opened == 1
 
 

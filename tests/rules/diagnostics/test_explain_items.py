@@ -16,7 +16,7 @@ from stepwell.rules.diagnostics.explain import WorkflowSnapshot, explain
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DEFINITION = WorkflowStepDefinition(id="a", task_type=TaskType.GENERATION, for_each=ForEach(count=6))
-PLAN = ResolvedStep(
+RESOLVED = ResolvedStep(
     position=0,
     step_id="a",
     task_type=TaskType.GENERATION,
@@ -43,12 +43,12 @@ def reason_of(
     items: list[ItemState],
     *tasks: Task,
     waits: dict[int, WaitsForSlot] | None = None,
-    plan: ResolvedStep = PLAN,
+    resolved: ResolvedStep = RESOLVED,
 ) -> StepReason:
     snapshot = WorkflowSnapshot(
         state=WorkflowState(UUID(int=7), WorkflowStatus.RUNNING, "n"),
         on_failure=OnFailure.CONTINUE,
-        steps=[StepRecord(UUID(int=1), plan, DEFINITION, StepState(0, step), NOW)],
+        steps=[StepRecord(UUID(int=1), resolved, DEFINITION, StepState(0, step), NOW)],
         items=items,
         tasks=tasks,
         now=NOW,
@@ -88,8 +88,8 @@ def test_the_items_of_a_step_are_counted_with_the_reasons_of_those_that_are_unde
 
 def test_a_step_that_an_item_has_failed_starts_no_further_item() -> None:
     items = [item(0, StepStatus.FAILED), item(1, StepStatus.RUNNING), item(2, StepStatus.PENDING)]
-    stops = structs.replace(PLAN, flow=FlowControl(for_each=ForEachRule(collect=False)))
-    stopped = reason_of(StepStatus.RUNNING, items, task(1), plan=stops)
+    stops = structs.replace(RESOLVED, flow=FlowControl(for_each=ForEachRule(collect=False)))
+    stopped = reason_of(StepStatus.RUNNING, items, task(1), resolved=stops)
     assert "1 not started. No further item starts, because one has failed. Item 1: " in stopped.detail
     assert "No further item" not in reason_of(StepStatus.RUNNING, items, task(1)).detail
 

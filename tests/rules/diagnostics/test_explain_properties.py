@@ -63,7 +63,7 @@ observations = st.builds(
 @st.composite
 def step_records(draw: st.DrawFn, position: int) -> StepRecord:
     name = f"s{position}"
-    plan = ResolvedStep(
+    resolved = ResolvedStep(
         position=position,
         step_id=name,
         task_type=TaskType.GENERATION,
@@ -82,7 +82,9 @@ def step_records(draw: st.DrawFn, position: int) -> StepRecord:
         next_attempt_at=draw(st.none() | times),
         error_message=draw(st.none() | texts),
     )
-    return StepRecord(UUID(int=position), plan, WorkflowStepDefinition(id=name, task_type=plan.task_type), state, NOW)
+    return StepRecord(
+        UUID(int=position), resolved, WorkflowStepDefinition(id=name, task_type=resolved.task_type), state, NOW
+    )
 
 
 @st.composite
@@ -140,17 +142,17 @@ def test_each_step_that_has_not_ended_has_exactly_one_reason_with_a_code(snapsho
     continuable = snapshot.state.status not in (WorkflowStatus.PENDING, *TERMINAL_STATUSES - {WorkflowStatus.FAILED})
     shows_failed = continuable and snapshot.state.deleted_at is None
     failed = {
-        step.plan.position
+        step.resolved.position
         for step in snapshot.steps
-        if shows_failed and step.state.status is StepStatus.FAILED and not step.plan.optional
+        if shows_failed and step.state.status is StepStatus.FAILED and not step.resolved.optional
     }
     expected = [
-        step.plan.step_id
+        step.resolved.step_id
         for step in snapshot.steps
-        if step.state.status in GOING or step.plan.position in followed_up | failed
+        if step.state.status in GOING or step.resolved.position in followed_up | failed
     ]
     assert names == expected
-    statuses = {step.plan.step_id: step.state.status for step in snapshot.steps}
+    statuses = {step.resolved.step_id: step.state.status for step in snapshot.steps}
     for step in explained.steps:
         assert step.status is statuses[step.step_id]
         assert isinstance(step.reason, FollowsUp | HasFailed) == (step.status not in GOING)
@@ -165,7 +167,8 @@ def test_a_step_with_unfinished_dependencies_waits_for_them(snapshot: WorkflowSn
     ended = [
         step.state.status in (StepStatus.COMPLETED, StepStatus.SKIPPED)
         or (
-            step.state.status is StepStatus.FAILED and (step.plan.optional or snapshot.on_failure is OnFailure.CONTINUE)
+            step.state.status is StepStatus.FAILED
+            and (step.resolved.optional or snapshot.on_failure is OnFailure.CONTINUE)
         )
         for step in snapshot.steps
     ]
@@ -173,8 +176,8 @@ def test_a_step_with_unfinished_dependencies_waits_for_them(snapshot: WorkflowSn
     for step in snapshot.steps:
         if step.state.status is not StepStatus.PENDING:
             continue
-        reason = reasons[step.plan.step_id]
-        unfinished = [f"s{at}" for at in step.plan.depends_on if not ended[at]]
+        reason = reasons[step.resolved.step_id]
+        unfinished = [f"s{at}" for at in step.resolved.depends_on if not ended[at]]
         if snapshot.state.status is WorkflowStatus.PENDING:
             assert isinstance(reason, NotStarted)
         elif snapshot.state.deleted_at is not None:
@@ -213,7 +216,7 @@ def test_a_failed_workflow_repeats_the_error_of_its_first_failed_step(snapshot: 
     reason = explain(snapshot).reason
     if not isinstance(reason, HasFailed):
         return
-    failed = [step for step in snapshot.steps if step.state.status is StepStatus.FAILED and not step.plan.optional]
-    assert reason.steps == [step.plan.step_id for step in failed]
+    failed = [step for step in snapshot.steps if step.state.status is StepStatus.FAILED and not step.resolved.optional]
+    assert reason.steps == [step.resolved.step_id for step in failed]
     assert reason.error == (failed[0].state.error_message if failed else None)
     assert (reason.failure or reason.error or "") in reason.detail

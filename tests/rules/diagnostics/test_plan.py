@@ -12,7 +12,7 @@ from stepwell.contract.forecasts import PlannedCount, WorkflowPlan
 from stepwell.contract.tasks import Money
 from stepwell.rules.costs import PriceList
 from stepwell.rules.diagnostics.plan import NO_PROVIDER, PlannedCall, build_plan
-from support.workflows.definitions import body, draw, join, mapped, plan
+from support.workflows.definitions import body, draw, join, mapped, validate
 
 FAL, LOCAL = ProviderType.FAL, ProviderType.LOCAL
 PRICES = PriceList({FAL: {"flux": 0.5, "*": 0.1}}, "EUR")
@@ -27,7 +27,7 @@ def planned(
     expected: dict[int, float] | None = None,
 ) -> WorkflowPlan:
     """The plan of a definition in which steps ask nobody, unless *asked* says whom."""
-    validated = plan(definition)
+    validated = validate(definition)
     calls = [(asked or {}).get(step.position, NO_PROVIDER) for step in validated.steps]
     return build_plan(validated, calls, fallbacks or {}, expected or {}, PRICES, {})
 

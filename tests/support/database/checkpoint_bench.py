@@ -18,7 +18,7 @@ from stepwell.ports.storage import WorkflowStore
 from stepwell.runtime.memory import MemoryGovernor
 from support.database.failing_store import FailingStore
 from support.providers.scripted import eventually
-from support.workflows.runs import EPOCH, plans_of
+from support.workflows.runs import EPOCH, resolved_steps_of
 
 A, B, C = (UUID(int=n) for n in (1, 2, 3))
 
@@ -71,7 +71,9 @@ class Bench:
         run = self.runs.get(workflow_id)
         if run is None:
             state = WorkflowState(workflow_id, WorkflowStatus.PENDING, "n")
-            run = self.runs[workflow_id] = Run(StoredRun(state, WorkflowConfig(), plans_of([()]), [StepState(0)]))
+            run = self.runs[workflow_id] = Run(
+                StoredRun(state, WorkflowConfig(), resolved_steps_of([()]), [StepState(0)])
+            )
         return run.apply(Update("alice", WorkflowUpdate(name="m")), EPOCH)
 
     def submit(self, *workflow_ids: UUID, tenant: str | None = None) -> None:

@@ -24,7 +24,7 @@ from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from stepwell.ports.clock import Clock
 from stepwell.ports.processes import LeaseStore
 from stepwell.ports.storage import WorkflowStore
-from support.workflows.definitions import body, join, mapped, plan
+from support.workflows.definitions import body, join, mapped, validate
 
 ME, OTHER, THIRD = (UUID(int=n) for n in (1, 2, 3))
 CHAIN = body(join("a", config={"f": 1}), join("b", "a", input_mappings=[mapped("a")]), config={"k": [1.0]})
@@ -84,7 +84,7 @@ class Workflows:
         webhook_url: str | None = None,
         definition_bytes: int = 0,
     ) -> tuple[ActiveWorkflow, NewWorkflow]:
-        planned, now = plan(definition), self.clock.now()
+        validated, now = validate(definition), self.clock.now()
         record = WorkflowRecord(
             WorkflowState(uuid4(), WorkflowStatus.PENDING, "n", webhook_url=webhook_url, updated_at=now),
             tenant,
@@ -92,30 +92,30 @@ class Workflows:
             "tests",
             "zone",
             "reference",
-            planned.request.config,
+            validated.request.config,
             suppress_subtask_events=True,
-            total_steps=len(planned.steps),
+            total_steps=len(validated.steps),
             created_at=now,
             summary=Summary(None, "", None, ()),
             steps=[
                 StepRecord(uuid4(), step, definition, StepState(step.position), now)
-                for step, definition in zip(planned.steps, planned.request.steps, strict=True)
+                for step, definition in zip(validated.steps, validated.request.steps, strict=True)
             ],
-            labels=dict(sorted((planned.request.labels or {}).items())),
+            labels=dict(sorted((validated.request.labels or {}).items())),
         )
-        loaded = loaded_of(record, planned, definition_bytes)
+        loaded = loaded_of(record, validated, definition_bytes)
         handle = ActiveWorkflow(loaded)
         decision = handle.run.apply(Created("alice"), now)
         if owner is not None:
             decision.merge(handle.run.apply(Start("alice", uuid4(), owner), now))
         new = NewWorkflow(
             record,
-            len(planned.steps) - 1,
+            len(validated.steps) - 1,
             definition_bytes,
             tuple(decision.events),
-            feature_level=planned.feature_level,
-            has_flow=planned.has_flow,
-            inputs=stored_inputs(planned),
+            feature_level=validated.feature_level,
+            has_flow=validated.has_flow,
+            inputs=stored_inputs(validated),
         )
         return handle, new
 

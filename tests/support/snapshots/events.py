@@ -148,10 +148,10 @@ def _repeating() -> list[HistoryEvent]:
 
 
 def _reused() -> list[HistoryEvent]:
-    plan = ResolvedStep(position=0, step_id="a", task_type=TaskType.GENERATION, provider=ProviderType.FAL)
+    resolved = ResolvedStep(position=0, step_id="a", task_type=TaskType.GENERATION, provider=ProviderType.FAL)
     state = WorkflowState(UUID(int=1), WorkflowStatus.PENDING, "n")
     rule, made = ReuseRule(UUID(int=2)), Reused(UUID(int=2), UUID(int=3), UnitKey(0, None), "f", Money(0.04, "USD"))
-    run = Run(StoredRun(state, WorkflowConfig(), [plan], [StepState(0)], reuse=rule))
+    run = Run(StoredRun(state, WorkflowConfig(), [resolved], [StepState(0)], reuse=rule))
     inputs = (Start(ACTOR, UUID(int=4), UUID(int=5)), ReuseChecked(0, 1, made, b"{}"))
     return [event for each in inputs for event in run.apply(each, EPOCH).events]
 

@@ -68,5 +68,5 @@ def faults(value: Any, catalog: ProviderCatalog = CATALOG) -> list[tuple[tuple[s
     return [(fault.loc[1:], fault.type) for fault in faults_of(value, catalog)]
 
 
-def plan(value: Any, catalog: ProviderCatalog = CATALOG, now: datetime | None = None) -> ValidatedWorkflow:
+def validate(value: Any, catalog: ProviderCatalog = CATALOG, now: datetime | None = None) -> ValidatedWorkflow:
     return validate_workflow(value, catalog, now=now)

@@ -53,7 +53,7 @@ def check_flow(sim: SimulatedFlow) -> None:
         assert replace(step, result=None) == replace(row, result=None)
     for position, item in sim.item_rows.items():
         assert replace(run.units[position], result=None) == replace(item, result=None)
-    assert _fold(sim.events, len(sim.plans)) == sim.statuses
+    assert _fold(sim.events, len(sim.resolved_steps)) == sim.statuses
     open_tasks = {sim.unit(t): t.id for t in sim.task_rows.values() if t.status is TaskStatus.RUNNING}
     assert open_tasks == {task.position: task.id for task in run.open_tasks() if task.follow_up_until is None}
     assert (state.completed_at is not None) == (state.status in ENDED)

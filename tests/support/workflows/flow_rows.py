@@ -15,7 +15,7 @@ from stepwell.lifecycle.model import HistoryEvent, ItemState, ShownWait, StepSta
 from stepwell.lifecycle.run import Run
 from stepwell.lifecycle.stored_run import StoredRun
 from stepwell.lifecycle.units import unit_position
-from support.workflows.flow_specs import StepSpec, plan_of
+from support.workflows.flow_specs import StepSpec, resolved_step_of
 
 
 class FlowRows:
@@ -23,9 +23,9 @@ class FlowRows:
 
     def __init__(self, specs: Sequence[StepSpec], config: WorkflowConfig) -> None:
         self.specs, self.config = list(specs), config
-        self.plans = [plan_of(position, spec) for position, spec in enumerate(specs)]
+        self.resolved_steps = [resolved_step_of(position, spec) for position, spec in enumerate(specs)]
         self.workflow = WorkflowState(UUID(int=7), WorkflowStatus.PENDING, "a workflow")
-        self.step_rows = [StepState(plan.position) for plan in self.plans]
+        self.step_rows = [StepState(resolved.position) for resolved in self.resolved_steps]
         self.item_rows: dict[int, ItemState] = {}
         self.task_rows: dict[UUID, Task] = {}
         self.signal_rows: dict[str, StoredSignal] = {}
@@ -41,7 +41,7 @@ class FlowRows:
         return [step.status for step in self.step_rows]
 
     def row(self, position: int) -> StepState:
-        return self.step_rows[position] if position < len(self.plans) else self.item_rows[position]
+        return self.step_rows[position] if position < len(self.resolved_steps) else self.item_rows[position]
 
     def spec_of(self, position: int) -> tuple[StepSpec, int | None]:
         """Return the spec of the step, and the number of the item at the position; None for the step itself."""
@@ -70,7 +70,7 @@ class FlowRows:
         stored = StoredRun(
             copy(self.workflow),
             self.config,
-            self.plans,
+            self.resolved_steps,
             [replace(row, result=None) for row in self.step_rows],
             open_tasks=[copy(t) for t in wanted],
             signals=self.signal_rows,
@@ -82,7 +82,7 @@ class FlowRows:
         return run
 
     def unit(self, task: Task) -> int:
-        return task.position if task.place is None else unit_position(len(self.plans), task.place)
+        return task.position if task.place is None else unit_position(len(self.resolved_steps), task.place)
 
     def commit(self, decision: Decision) -> None:
         assert (decision.owner, decision.epoch) == (self.workflow.owner, self.workflow.epoch)

@@ -27,7 +27,7 @@ from stepwell.lifecycle.inputs import (
     Signal,
 )
 from stepwell.lifecycle.model import ItemState
-from support.workflows.flow_specs import RepeatSpec, Script, StepSpec, plan_of
+from support.workflows.flow_specs import RepeatSpec, Script, StepSpec, resolved_step_of
 from support.workflows.flows import ACTOR, SimulatedFlow
 
 _WAITS = (WaitKind.DECISION, WaitKind.SIGNAL, WaitKind.DELAY)
@@ -41,7 +41,7 @@ def random_specs(random: Random) -> list[StepSpec]:
         for index, position in enumerate(order)
     }
     specs = [_random_spec(random, needed[position]) for position in range(size)]
-    if all(plan_of(position, spec).flow is None for position, spec in enumerate(specs)):
+    if all(resolved_step_of(position, spec).flow is None for position, spec in enumerate(specs)):
         specs[0] = replace(specs[0], condition=True)
     return specs
 

@@ -56,7 +56,7 @@ class StepSpec(Struct, frozen=True, kw_only=True):
         return self.scripts.get(run if item is None else (item, run), Script())
 
 
-def plan_of(position: int, spec: StepSpec) -> ResolvedStep:
+def resolved_step_of(position: int, spec: StepSpec) -> ResolvedStep:
     flow = FlowControl(
         has_condition=spec.condition is not None,
         for_each=None if spec.items is None else ForEachRule(spec.concurrency, spec.collect),

@@ -56,7 +56,7 @@ def config_of(policy: str = "drain", timeout: float | None = None) -> WorkflowCo
     return WorkflowConfig(on_failure=OnFailure(policy), workflow_timeout_s=timeout)
 
 
-def plans_of(
+def resolved_steps_of(
     dag: Sequence[Sequence[int]],
     *,
     max_retries: int = 3,
@@ -104,12 +104,12 @@ class SimulatedRun:
         optional: Collection[int] = (),
     ) -> None:
         self.now, self.config = EPOCH, config or WorkflowConfig()
-        self.plans = plans_of(
+        self.resolved_steps = resolved_steps_of(
             dag, max_retries=max_retries, provider=provider, fallback=fallback, run_if=run_if, optional=optional
         )
         self.sources = sources
         self.workflow = WorkflowState(UUID(int=7), WorkflowStatus.PENDING, "a workflow")
-        self.step_rows = [StepState(plan.position) for plan in self.plans]
+        self.step_rows = [StepState(resolved.position) for resolved in self.resolved_steps]
         self.task_rows: dict[UUID, Task] = {}
         self.events: list[HistoryEvent] = []
         self.executions = 0
@@ -277,13 +277,13 @@ class SimulatedRun:
         run, state = self.run, self.run.state
         assert state == self.workflow
         assert [replace(s, result=None) for s in run.steps] == [replace(s, result=None) for s in self.step_rows]
-        assert fold(self.events, [plan.step_id for plan in self.plans]) == (self.status, self.statuses)
+        assert fold(self.events, [resolved.step_id for resolved in self.resolved_steps]) == (self.status, self.statuses)
         open_tasks = {t.position: t for t in self.task_rows.values() if t.status is TaskStatus.RUNNING}
         assert open_tasks == run._units.running
         assert (state.owner is not None) == self._needs_process
         assert (state.completed_at is not None) == (state.status in ENDED)
         assert state.completed_steps == self.statuses.count(StepStatus.COMPLETED)
-        is_done = all(map(self._is_done, self.plans, run.steps))
+        is_done = all(map(self._is_done, self.resolved_steps, run.steps))
         assert (state.status is WorkflowStatus.COMPLETED) == is_done
         for step in run.steps:
             self._check_step(step, open_tasks.get(step.position))
@@ -292,9 +292,9 @@ class SimulatedRun:
             assert startable <= self.queue
             assert startable or StepStatus.RUNNING in self.statuses, "stuck"
 
-    def _is_done(self, plan: ResolvedStep, step: StepState) -> bool:
+    def _is_done(self, resolved: ResolvedStep, step: StepState) -> bool:
         """Whether the step doesn't keep the workflow from being COMPLETED."""
-        tolerated = step.status is StepStatus.FAILED and plan.optional
+        tolerated = step.status is StepStatus.FAILED and resolved.optional
         return step.status in (StepStatus.COMPLETED, StepStatus.SKIPPED) or tolerated
 
     def _check_step(self, step: StepState, task: Task | None) -> None:
@@ -324,17 +324,17 @@ class SimulatedRun:
         return running or any(t.status is TaskStatus.RUNNING or t.follow_up_until for t in self.task_rows.values())
 
     def _startable(self) -> set[int]:
-        return {plan.position for plan in self.plans if self._is_startable(plan)}
+        return {resolved.position for resolved in self.resolved_steps if self._is_startable(resolved)}
 
-    def _is_startable(self, plan: ResolvedStep) -> bool:
+    def _is_startable(self, resolved: ResolvedStep) -> bool:
         """Whether the step is PENDING and its dependencies permit it to run, by the words of the manual."""
-        of = [self.statuses[d] for d in plan.depends_on]
-        if self.statuses[plan.position] is not StepStatus.PENDING:
+        of = [self.statuses[d] for d in resolved.depends_on]
+        if self.statuses[resolved.position] is not StepStatus.PENDING:
             return False
-        if plan.run_if is RunIf.ALL_COMPLETED:
+        if resolved.run_if is RunIf.ALL_COMPLETED:
             return all(status is StepStatus.COMPLETED for status in of)
         ended = all(status in (StepStatus.COMPLETED, StepStatus.SKIPPED, StepStatus.FAILED) for status in of)
-        return ended and (not of or plan.run_if is RunIf.ALL_ENDED or StepStatus.COMPLETED in of)
+        return ended and (not of or resolved.run_if is RunIf.ALL_ENDED or StepStatus.COMPLETED in of)
 
     # The database's part, and the engine's
 
@@ -343,7 +343,7 @@ class SimulatedRun:
         open_tasks = [copy(t) for t in wanted]
         steps = [copy(step) for step in self.step_rows]
         stored = StoredRun(
-            copy(self.workflow), self.config, self.plans, steps, open_tasks=open_tasks, sources=self.sources
+            copy(self.workflow), self.config, self.resolved_steps, steps, open_tasks=open_tasks, sources=self.sources
         )
         return Run(stored)
 
@@ -373,8 +373,8 @@ class SimulatedRun:
         step_ids = [event.step_id for event in about_steps if event.step_id is not None]
         step_ids += [s for e in decision.events if isinstance(h := e.data.get("held_back"), list) for s in h]
         assert len(step_ids) == len(set(step_ids))
-        recorded = {self.plans[position].step_id for position in decision.steps}
-        silent = {self.plans[p].step_id for p, step in decision.steps.items() if self._is_tried_again(step)}
+        recorded = {self.resolved_steps[position].step_id for position in decision.steps}
+        silent = {self.resolved_steps[p].step_id for p, step in decision.steps.items() if self._is_tried_again(step)}
         if any(event.type is EventType.WORKFLOW_RESUMED for event in decision.events):
             assert not step_ids
         else:

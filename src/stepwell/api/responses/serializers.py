@@ -52,9 +52,9 @@ def step_to_public(record: StepRecord, *, results: bool = True) -> WorkflowStepP
     """Return the step. Without *results*, it has no member `result`."""
     state = record.state
     result = _raw(state.result) if results else UNSET
-    definition, plan = record.definition, record.plan
+    definition, resolved = record.definition, record.resolved
     own = _OwnMembers(definition.condition, _or_none(definition.for_each), _or_none(definition.repeat), record.items)
-    return _step(record, definition, state, record.attempts, result, plan, own, record.created_at)
+    return _step(record, definition, state, record.attempts, result, resolved, own, record.created_at)
 
 
 class _Definition(Struct, frozen=True):

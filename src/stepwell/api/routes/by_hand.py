@@ -133,7 +133,7 @@ async def _ended(request: ApiRequest, services: Services, _: FoundWorkflow | Non
     if target.item is None:
         return StoredResponse(200, {}, json.encode(step_to_public(step)))
     item = await services.reads.item(scope, target.workflow_id, target.step_id, target.item)
-    repeats = step.plan.flow is not None and step.plan.flow.repeat is not None
+    repeats = step.resolved.flow is not None and step.resolved.flow.repeat is not None
     return StoredResponse(200, {}, json.encode(item_to_public(item, repeats=repeats)))
 
 

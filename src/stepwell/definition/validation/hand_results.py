@@ -43,7 +43,7 @@ def hand_result(
     fields = _fields(step, catalog)
     if len(json.encode(result)) > MAX_DATA_BYTES:
         return result, [Fault(loc, f"Expected at most {MAX_DATA_BYTES:,} bytes: files belong into uploads", "too_long")]
-    if of_item or step.plan.flow is None or step.plan.flow.for_each is None:
+    if of_item or step.resolved.flow is None or step.resolved.flow.for_each is None:
         return _completed(result), list(_faults(step, fields, result, loc))
     items = result.get(_ITEMS)
     number = None if step.state.flow is None else step.state.flow.items
@@ -59,13 +59,13 @@ def hand_result(
 
 def _fields(step: StepRecord, catalog: ProviderCatalog) -> frozenset[str] | None:
     """Return the members that a result of the step's attempts may have; None if it may have any."""
-    plan, definition, union = step.plan, step.definition, frozenset[str]()
+    resolved, definition, union = step.resolved, step.definition, frozenset[str]()
     for provider, config in (
-        (plan.provider, definition.provider_config),
-        (plan.fallback, definition.fallback_provider_config),
+        (resolved.provider, definition.provider_config),
+        (resolved.fallback, definition.fallback_provider_config),
     ):
         members = None if provider is None else catalog.members.get(provider)
-        fields = None if members is None else members(plan.task_type, config or {}).outputs
+        fields = None if members is None else members(resolved.task_type, config or {}).outputs
         if provider is not None and fields is None:
             return None
         union |= fields or frozenset()
@@ -73,14 +73,14 @@ def _fields(step: StepRecord, catalog: ProviderCatalog) -> frozenset[str] | None
 
 
 def _faults(step: StepRecord, fields: frozenset[str] | None, result: Mapping[str, Any], loc: Loc) -> Iterator[Fault]:
-    kind = TASK_TYPES[step.plan.task_type].output
+    kind = TASK_TYPES[step.resolved.task_type].output
     work = () if kind is None or fields is None else _WORK[kind]
     if work and not any(result.get(name) is not None for name in work):
-        yield Fault((*loc, work[0]), f"A result of {step.plan.task_type} has {' or '.join(work)}", "missing")
+        yield Fault((*loc, work[0]), f"A result of {step.resolved.task_type} has {' or '.join(work)}", "missing")
     for name, value in result.items():
         if fields is not None and name not in fields and name not in work:
             hint = did_you_mean(name, fields) or f"; it may have {', '.join(sorted(fields))}"
-            why = f"A result of {step.plan.task_type} has no {printable_key(name)}{hint}"
+            why = f"A result of {step.resolved.task_type} has no {printable_key(name)}{hint}"
             yield Fault((*loc, printable_key(name)), why, "unknown_output")
         elif value is not None:
             yield from _member_faults(name, value, (*loc, printable_key(name)))

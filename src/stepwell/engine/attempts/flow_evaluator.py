@@ -219,14 +219,14 @@ class FlowEvaluator(Struct, eq=False):
     def _wait_result(self, context: AttemptContext, request: Evaluate, values: Sequence[Any]) -> Evaluated:
         """Return the result for a step that waits: the terms of its wait."""
         position, now = request.position, self._clock.now()
-        plan, definition = context.resolved_step(position), context.definition(position)
-        assert plan.flow is not None
-        assert plan.flow.waits_for is not None
+        resolved, definition = context.resolved_step(position), context.definition(position)
+        assert resolved.flow is not None
+        assert resolved.flow.waits_for is not None
         inputs, deferred = resolved_inputs(context, definition, context.expressions(position), values)
         for each in deferred:
             raise step_error(each.label, f"{each.transform} reads files, which a step that waits can't do")
-        inputs = checked_inputs(plan.task_type, inputs, context.left_out_mappings(position))
-        terms = wait_terms(plan.flow.waits_for, inputs, self._new_id(now), now)
+        inputs = checked_inputs(resolved.task_type, inputs, context.left_out_mappings(position))
+        terms = wait_terms(resolved.flow.waits_for, inputs, self._new_id(now), now)
         return Evaluated(position, request.number, terms=terms)
 
 

@@ -130,9 +130,9 @@ class AttemptRunner:
         """Evaluate the inputs. Return the outcome if the attempt needs no I/O, otherwise the argument for `run`."""
         if not _needs_inputs(task):
             return PreparedAttempt([])
-        plan, definition = context.resolved_step(task.position), context.definition(task.position)
+        resolved, definition = context.resolved_step(task.position), context.definition(task.position)
         try:
-            if context.evaluates or definition.input_mappings or plan.flow is not None:
+            if context.evaluates or definition.input_mappings or resolved.flow is not None:
                 return self._evaluated(context, task, definition)
             if task.provider is not None:
                 return PreparedAttempt([])
@@ -140,7 +140,7 @@ class AttemptRunner:
             inputs, _ = resolve_inputs(definition, effective_config(context.config, definition), ())
             return _result_at_once(task, inputs)
         except Exception as error:  # noqa: BLE001 - the outcome reports it
-            return outcome_of_error(error, task, plan)
+            return outcome_of_error(error, task, resolved)
 
     def _evaluated(
         self, context: AttemptContext, task: Task, definition: WorkflowStepDefinition
@@ -170,14 +170,14 @@ class AttemptRunner:
 
     def model_key(self, context: AttemptContext, position: int, *, on_fallback: bool) -> ModelKey | None:
         """Return the model that the step's next attempt would use; None if it works in this process."""
-        plan = context.resolved_step(position)
-        provider = plan.fallback if on_fallback else plan.provider
+        resolved = context.resolved_step(position)
+        provider = resolved.fallback if on_fallback else resolved.provider
         if provider is None or self._providers.works_here(provider):
             return None
         try:
             config = provider_config(context, position, on_fallback=on_fallback)
             with contained():
-                model = self._providers[provider].model(plan.task_type, config)
+                model = self._providers[provider].model(resolved.task_type, config)
             return ModelKey(provider, convert(model, str))
         except Exception:  # not configured any more, or a bug: the attempt reports it
             log.exception("provider.no_model", action="attempt", provider=provider)
@@ -228,12 +228,12 @@ class AttemptRunner:
         self, attempt: AttemptResources, work: PreparedAttempt
     ) -> Succeeded | AttemptFailed | HeldBack | None:
         context, task, memory, control = attempt.context, attempt.task, attempt.memory, attempt.control
-        plan = context.resolved_step(task.position)
+        resolved = context.resolved_step(task.position)
         encoded: bytes | None = None
         verdict: RunVerdict | None = None
         cost: Cost | None = None
         try:
-            with control.within(plan.timeout_s):
+            with control.within(resolved.timeout_s):
                 if _needs_inputs(task) and (units := context.parse_work(task.position)):
                     await self._expressions.until_work_here(units)
                 with context.lend_results(await self._read_results(context, task, memory)):
@@ -253,7 +253,7 @@ class AttemptRunner:
                 raise
             if control.cancelled:
                 return None  # even if the provider has answered
-            return outcome_of_error(error, task, plan, cost)
+            return outcome_of_error(error, task, resolved, cost)
         if encoded is not None:
             self._fingerprints.remember(context.tenant, attempt.io.stored.values())
             return Succeeded(task.position, task.id, encoded, tuple(attempt.io.stored.values()), cost, verdict)
@@ -261,7 +261,7 @@ class AttemptRunner:
             return None
         endable = self._is_endable(context, task)
         why = "" if endable else "; its job can't be ended there, so that it isn't paid for again (on_unknown is fail)"
-        late = AttemptError(f"timed out after {plan.timeout_s:g} s{why}", retryable=True)
+        late = AttemptError(f"timed out after {resolved.timeout_s:g} s{why}", retryable=True)
         return replace(failure(task, late), timed_out=True, endable=endable)
 
     async def _held_back(

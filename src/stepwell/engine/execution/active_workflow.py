@@ -138,14 +138,14 @@ class ActiveWorkflow:
         self.earlier_children: Mapping[tuple[str, int | None], Sequence[UUID]] | None = None
         self.evaluates = loaded.evaluates
         self._expressions = WorkflowExpressions(loaded) if loaded.evaluates else None
-        self._positions = {step.plan.step_id: step.plan.position for step in loaded.steps}
+        self._positions = {step.resolved.step_id: step.resolved.position for step in loaded.steps}
         for task in loaded.open_tasks:
             if task.place is not None:
                 task.position = unit_position(len(loaded.steps), task.place)
         stored = StoredRun(
             loaded.state,
             self.config,
-            [step.plan for step in loaded.steps],
+            [step.resolved for step in loaded.steps],
             [step.state for step in loaded.steps],
             open_tasks=loaded.open_tasks,
             sources=[self._sources(step) for step in loaded.steps],
@@ -156,7 +156,7 @@ class ActiveWorkflow:
             suppress_subtask_events=loaded.suppress_subtask_events,
             tenant=loaded.tenant,
             reuse=loaded.reuse,
-            always_run=[step.plan.position for step in loaded.steps if step.definition.reuse is False],
+            always_run=[step.resolved.position for step in loaded.steps if step.definition.reuse is False],
         )
         self.run = Run(stored)
 
@@ -206,7 +206,7 @@ class ActiveWorkflow:
     def snapshot(self) -> LoadedWorkflow:
         """Return copies of the workflow as it is now, including what isn't committed yet."""
         steps = [
-            StepRecord(step.id, step.plan, step.definition, copy_of(step.state), step.created_at)
+            StepRecord(step.id, step.resolved, step.definition, copy_of(step.state), step.created_at)
             for step in self._steps
         ]
         state, tasks, items = copy_of(self.run.state), self.run.open_tasks(), [copy_of(item) for item in self.items]
@@ -255,10 +255,10 @@ class ActiveWorkflow:
 
     def _step(self, position: int) -> StepRecord:
         """Return the step at the position, or the one whose item is there."""
-        return self._steps[self.run.unit_plans[position].position]
+        return self._steps[self.run.resolved_units[position].position]
 
     def resolved_step(self, position: int) -> ResolvedStep:
-        return self.run.unit_plans[position]
+        return self.run.resolved_units[position]
 
     def definition(self, position: int) -> WorkflowStepDefinition:
         """Return the step's definition, without the mappings that its attempt doesn't use.
@@ -268,9 +268,9 @@ class ActiveWorkflow:
         """
         steps = self._steps
         step = steps[position] if position < len(steps) else self._step(position)  # hot path: a call costs as much
-        if step.plan.run_if is _ALL_COMPLETED:
+        if step.resolved.run_if is _ALL_COMPLETED:
             return step.definition
-        task, flow = self.run.open_task(position), step.plan.flow
+        task, flow = self.run.open_task(position), step.resolved.flow
         if task is None and (flow is None or flow.waits_for is None):
             return step.definition
         used = [each for each in step.definition.input_mappings if self._had_result(each.from_step, task)]
@@ -298,9 +298,9 @@ class ActiveWorkflow:
                 continue
             if item is not None:
                 of_item = unit_position(len(self._steps), ItemKey(position, item))
-                if run.steps[position].status is not StepStatus.PENDING or of_item in run.unit_plans:
+                if run.steps[position].status is not StepStatus.PENDING or of_item in run.resolved_units:
                     position = of_item
-            known = position < len(self._steps) or (run.items is not None and position in run.unit_plans)
+            known = position < len(self._steps) or (run.items is not None and position in run.resolved_units)
             if known and run.units[position].status is StepStatus.PENDING and not run.wants_new_attempt(position):
                 positions[step_id, item] = position
         return positions
@@ -314,23 +314,23 @@ class ActiveWorkflow:
     def is_behind_attempt(self, position: int) -> bool:
         """Return whether a step that the unit depends on, at any distance, runs or has run at a provider."""
         run, seen = self.run, set[int]()
-        stack = list(run.unit_plans[position].depends_on)
+        stack = list(run.resolved_units[position].depends_on)
         while stack:
             if (each := stack.pop()) in seen:
                 continue
             seen.add(each)
-            step, plan = run.steps[each], run.plans[each]
-            if plan.provider is not None and (step.attempt or run.wants_new_attempt(each)):
+            step, resolved = run.steps[each], run.resolved_steps[each]
+            if resolved.provider is not None and (step.attempt or run.wants_new_attempt(each)):
                 return True
-            stack += plan.depends_on
+            stack += resolved.depends_on
         return False
 
     def provider(self, position: int) -> ProviderType | None:
         """Return the provider of the next attempt at the step or item; None if it needs none."""
-        plan = self.run.unit_plans[position]
-        if plan.fallback is None:
-            return plan.provider
-        return plan.fallback if self.run.units[position].on_fallback else plan.provider
+        resolved = self.run.resolved_units[position]
+        if resolved.fallback is None:
+            return resolved.provider
+        return resolved.fallback if self.run.units[position].on_fallback else resolved.provider
 
     def on_fallback(self, position: int) -> bool:
         return self.run.units[position].on_fallback
@@ -344,7 +344,7 @@ class ActiveWorkflow:
         """Return the work of parsing a *part* of the step, in the units of `work_budget`; 0 once it is parsed."""
         if self._expressions is None:
             return 0
-        return self._expressions.parse_work(self.run.unit_plans[position].position, part)
+        return self._expressions.parse_work(self.run.resolved_units[position].position, part)
 
     def expressions(self, position: int, part: StepPart = StepPart.CONFIG) -> StepExpressions | None:
         """Return the expressions in a *part* of the step, and what they read of the workflow and of the item.
@@ -355,7 +355,7 @@ class ActiveWorkflow:
             return None
         unit = self.run.units[position]
         item = unit.value if isinstance(unit, ItemState) else None
-        return self._expressions.of(self.run.unit_plans[position].position, self.run.state, part, item)
+        return self._expressions.of(self.run.resolved_units[position].position, self.run.state, part, item)
 
     def update_labels(self, decision: Decision) -> None:
         """Let the expressions of steps see the labels that *decision* has changed."""
@@ -426,9 +426,9 @@ class ActiveWorkflow:
     def _named_steps(self, position: int, part: StepPart) -> Sequence[str]:
         """Return the ids of the steps whose results the expressions in a *part* of the step read."""
         assert self._expressions is not None
-        plan = self.run.unit_plans[position]
-        named = self._expressions.read_steps(plan.position, part)
-        if part is StepPart.CONFIG and plan.run_if is not RunIf.ALL_COMPLETED:
+        resolved = self.run.resolved_units[position]
+        named = self._expressions.read_steps(resolved.position, part)
+        if part is StepPart.CONFIG and resolved.run_if is not RunIf.ALL_COMPLETED:
             task = self.run.open_task(position)
             return [each for each in named if task is None or self._had_result(each, task)]
         return named
@@ -444,5 +444,5 @@ class ActiveWorkflow:
         if self._expressions is None:
             return tuple(sources)
         if evaluates or has_text(evaluated_config(definition.task_type, definition.config), OPENING):
-            sources.update(step.plan.depends_on)
+            sources.update(step.resolved.depends_on)
         return tuple(sources)

@@ -139,8 +139,8 @@ def _record(validated: ValidatedWorkflow, creation: Creation, new_id: NewId) -> 
         created_at=now,
         summary=Summary(None, validated.steps[final].step_id, None, ()),
         steps=[
-            StepRecord(new_id(now), plan, definition, StepState(plan.position), now)
-            for plan, definition in zip(validated.steps, request.steps, strict=True)
+            StepRecord(new_id(now), resolved, definition, StepState(resolved.position), now)
+            for resolved, definition in zip(validated.steps, request.steps, strict=True)
         ],
         labels=dict(sorted((request.labels or {}).items())),
         parent=parent,

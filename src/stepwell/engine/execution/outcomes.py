@@ -194,8 +194,8 @@ class Outcomes:
         reason, run = event.data.get("reason"), workflow.run
         fatal = (
             step
-            for step, plan in zip(run.steps, run.plans, strict=True)
-            if step.status is StepStatus.FAILED and not plan.optional
+            for step, resolved in zip(run.steps, run.resolved_steps, strict=True)
+            if step.status is StepStatus.FAILED and not resolved.optional
         )
         failed = next(fatal, None) if reason is None else None
         if failed is None:
@@ -232,9 +232,9 @@ class Outcomes:
         """Return the attempt's model; for work in this process the type of the task, as in `GET /api/v1/providers`."""
         if task.sent is not None:
             return task.sent.model
-        plan = workflow.resolved_step(task.position)
-        key = self._runner.model_key(workflow, task.position, on_fallback=task.provider != plan.provider)
-        return plan.task_type if key is None else key.model
+        resolved = workflow.resolved_step(task.position)
+        key = self._runner.model_key(workflow, task.position, on_fallback=task.provider != resolved.provider)
+        return resolved.task_type if key is None else key.model
 
 
 _ATTEMPT_OUTCOMES = {TaskStatus.COMPLETED: "completed", TaskStatus.FAILED: "failed", TaskStatus.CANCELLED: "cancelled"}

@@ -85,7 +85,7 @@ class WorkflowExpressions:
         ]
 
     def _dependencies(self, position: int) -> list[str]:
-        return [self._steps[needed].plan.step_id for needed in self._steps[position].plan.depends_on]
+        return [self._steps[needed].resolved.step_id for needed in self._steps[position].resolved.depends_on]
 
     def _parsed_part(self, position: int, part: StepPart) -> _StepTexts:
         parsed = self._parsed[part]

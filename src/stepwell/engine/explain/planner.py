@@ -70,25 +70,25 @@ class Planner:
     def _nested_prices(self, validated: ValidatedWorkflow) -> dict[int, PlannedPrice]:
         """Return the prices of one run of each sub-workflow, by the position of its step."""
         prices = {}
-        for plan, definition in zip(validated.steps, validated.request.steps, strict=True):
-            if plan.task_type is TaskType.SUBWORKFLOW:
+        for resolved, definition in zip(validated.steps, validated.request.steps, strict=True):
+            if resolved.task_type is TaskType.SUBWORKFLOW:
                 body = with_origin(definition.config[SUB_DEFINITION])
                 # The inputs that the step gives aren't known, so names of inputs aren't checked here, and none is read.
                 nested = validate_workflow(body, self._catalog, handling=Handling.LENIENT)
                 nested = structs.replace(nested, request=structs.replace(nested.request, inputs={}))
                 calls, fallbacks = self._calls(nested)
                 below = self._nested_prices(nested)
-                prices[plan.position] = build_plan(nested, calls, fallbacks, {}, self._prices, below).price
+                prices[resolved.position] = build_plan(nested, calls, fallbacks, {}, self._prices, below).price
         return prices
 
     def _calls(self, validated: ValidatedWorkflow) -> tuple[list[PlannedCall], dict[int, PlannedCall]]:
         """Return the call of each step, and those of the fallbacks by position."""
         calls, fallbacks = [], {}
-        for plan, definition in zip(validated.steps, validated.request.steps, strict=True):
-            calls.append(self._call(plan.provider, plan.task_type, definition.provider_config))
-            if plan.fallback is not None:
+        for resolved, definition in zip(validated.steps, validated.request.steps, strict=True):
+            calls.append(self._call(resolved.provider, resolved.task_type, definition.provider_config))
+            if resolved.fallback is not None:
                 config = definition.fallback_provider_config
-                fallbacks[plan.position] = self._call(plan.fallback, plan.task_type, config)
+                fallbacks[resolved.position] = self._call(resolved.fallback, resolved.task_type, config)
         return calls, fallbacks
 
     def _call(self, kind: ProviderType | None, task_type: TaskType, config: Mapping[str, Any] | None) -> PlannedCall:

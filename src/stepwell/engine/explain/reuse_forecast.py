@@ -103,8 +103,8 @@ class _Simulation(Struct, eq=False):
     def _start(self, position: int, apply: Callable[[Input], None]) -> None:
         """Let a step without a provider end whose result is known at once."""
         run, now = self.workflow.run, self.clock.now()
-        plan = run.unit_plans[position]
-        if plan.provider is not None or plan.runs_workflow or not run.wants_new_attempt(position):
+        resolved = run.resolved_units[position]
+        if resolved.provider is not None or resolved.runs_workflow or not run.wants_new_attempt(position):
             return
         decision = run.apply(Dispatched(position, self.new_id(now), None, in_process=True), now)
         for effect in decision.effects:
@@ -135,18 +135,21 @@ class _Simulation(Struct, eq=False):
 
     def forecast(self) -> PlannedReuse:
         run = self.workflow.run
-        ended = [has_ended(plan, step, run.config.on_failure) for plan, step in zip(run.plans, run.steps, strict=True)]
+        ended = [
+            has_ended(resolved, step, run.config.on_failure)
+            for resolved, step in zip(run.resolved_steps, run.steps, strict=True)
+        ]
         steps, items = list[StepForecast](), dict[int, ForecastItems]()
-        for plan, step in zip(run.plans, run.steps, strict=True):
-            group = self._group(plan.position)
+        for resolved, step in zip(run.resolved_steps, run.steps, strict=True):
+            group = self._group(resolved.position)
             if group is not None:
-                items[plan.position] = counts = _counts(group)
+                items[resolved.position] = counts = _counts(group)
                 steps.append("reused" if counts.reused and not counts.runs else "runs")
             elif step.flow is not None and step.flow.reused is not None:
                 steps.append("reused")
             elif step.status is StepStatus.SKIPPED:
                 steps.append("skipped")
-            elif all(ended[each] for each in plan.depends_on):
+            elif all(ended[each] for each in resolved.depends_on):
                 steps.append("runs")
             else:
                 steps.append("depends")

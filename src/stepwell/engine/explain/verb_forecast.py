@@ -79,7 +79,7 @@ def forecast_verb(
         return VerbForecast(_with_ends(run, decision, result, loaded.steps))
     kept = [] if verb == "cleanup" else _step_ids(run, StepStatus.COMPLETED, range(len(run.steps)))
     if verb == "pause":
-        running = [run.plans[step.position].step_id for step in run.steps if _continues(run, step.position)]
+        running = [run.resolved_steps[step.position].step_id for step in run.steps if _continues(run, step.position)]
         reset = _step_ids(run, StepStatus.PENDING, sorted(decision.steps))
         children = _live_children(run, range(len(run.steps)), "pause", WorkflowStatus.RUNNING)
         return VerbForecast(structs.replace(result, running=running, kept=kept, reset=reset), children)
@@ -94,7 +94,7 @@ def forecast_verb(
 def _with_ends(run: Run, decision: Decision, result: DryRun, stored: Sequence[StepRecord]) -> DryRun:
     """Add what becomes of the step that is ended by hand, of its items, and of its dependants."""
     changed = sorted(decision.steps)
-    owners = {run.unit_plans[position].position for position in changed if position >= len(run.steps)}
+    owners = {run.resolved_units[position].position for position in changed if position >= len(run.steps)}
     return structs.replace(
         result,
         completed=_step_ids(run, StepStatus.COMPLETED, changed),
@@ -107,18 +107,18 @@ def _with_ends(run: Run, decision: Decision, result: DryRun, stored: Sequence[St
 def _with_starts(run: Run, decision: Decision, result: DryRun, stored: Sequence[StepRecord]) -> VerbForecast:
     """Add what would become of each step after start or resume. *run* has been changed by *decision*."""
     at_once, later, running, kept, may_run = list[str](), list[str](), list[str](), list[str](), list[str]()
-    ready = {run.unit_plans[position].position for position in decision.ready} | _evaluations(decision)
+    ready = {run.resolved_units[position].position for position in decision.ready} | _evaluations(decision)
     decided = {step.position for step in run.steps if step.status in (StepStatus.COMPLETED, StepStatus.RUNNING)}
-    uncertain = uncertain_steps(run.plans, decided)
-    for step, plan in zip(run.steps, run.plans, strict=True):
+    uncertain = uncertain_steps(run.resolved_steps, decided)
+    for step, resolved in zip(run.steps, run.resolved_steps, strict=True):
         if step.status is StepStatus.COMPLETED:
-            kept.append(plan.step_id)
+            kept.append(resolved.step_id)
         elif _continues(run, step.position):
-            running.append(plan.step_id)
+            running.append(resolved.step_id)
         elif step.position in uncertain and step.status is StepStatus.PENDING:
-            may_run.append(plan.step_id)
+            may_run.append(resolved.step_id)
         elif step.status in _OPEN:
-            (at_once if step.position in ready else later).append(plan.step_id)
+            (at_once if step.position in ready else later).append(resolved.step_id)
     open_steps = [step for step in run.steps if step.status in _OPEN]
     result = structs.replace(
         result,
@@ -156,7 +156,7 @@ def _group(run: Run, position: int) -> ItemGroup | None:
 
 def _items(run: Run, step: StepState, stored: StepRecord) -> DryRunItems | None:
     """Return the numbers of items of the step; None without `for_each`."""
-    step_id, for_each = stored.plan.step_id, stored.definition.for_each
+    step_id, for_each = stored.resolved.step_id, stored.definition.for_each
     if for_each is UNSET:
         return None
     if (group := _group(run, step.position)) is None:
@@ -169,30 +169,30 @@ def _items(run: Run, step: StepState, stored: StepRecord) -> DryRunItems | None:
 
 def _repeat(run: Run, step: StepState) -> DryRunRepeat | None:
     """Return the next run of a step that repeats; None for other steps, and with items."""
-    plan = run.plans[step.position]
-    if plan.flow is None or plan.flow.repeat is None or plan.flow.for_each is not None:
+    resolved = run.resolved_steps[step.position]
+    if resolved.flow is None or resolved.flow.repeat is None or resolved.flow.for_each is not None:
         return None
-    return DryRunRepeat(plan.step_id, (0 if step.flow is None else step.flow.run) + 1, plan.flow.repeat.max)
+    return DryRunRepeat(resolved.step_id, (0 if step.flow is None else step.flow.run) + 1, resolved.flow.repeat.max)
 
 
 def _jobs_to_cancel(run: Run, decision: Decision) -> list[JobToCancel]:
     """Return the jobs at providers that would be cancelled. Sub-workflows aren't among them."""
     return [
         JobToCancel(
-            run.unit_plans[task.position].step_id,
+            run.resolved_units[task.position].step_id,
             task.provider,
             task.remote_id,
             None if task.place is None else task.place.item,
         )
         for task in decision.tasks.values()
-        if task.follow_up_until is not None and not run.unit_plans[task.position].runs_workflow
+        if task.follow_up_until is not None and not run.resolved_units[task.position].runs_workflow
     ]
 
 
 def _step_ids(run: Run, status: StepStatus, positions: Iterable[int]) -> list[str]:
     """Return the ids of those steps at the *positions* that have the status. Items among them don't count."""
     steps = (position for position in positions if position < len(run.steps))
-    return [run.plans[position].step_id for position in steps if run.steps[position].status is status]
+    return [run.resolved_steps[position].step_id for position in steps if run.steps[position].status is status]
 
 
 # Sub-workflows
@@ -201,7 +201,7 @@ def _step_ids(run: Run, status: StepStatus, positions: Iterable[int]) -> list[st
 def _units(run: Run, positions: Iterable[int]) -> Iterator[StepState]:
     """Yield the steps at the *positions* that run sub-workflows. The items of a step stand for it if they are known."""
     for position in positions:
-        if run.unit_plans[position].runs_workflow:
+        if run.resolved_units[position].runs_workflow:
             group = _group(run, position)
             yield from [run.steps[position]] if group is None else group.items
 
@@ -211,7 +211,7 @@ def _existing(
 ) -> list[ExistingChild]:
     return [
         ExistingChild(
-            run.unit_plans[unit.position].step_id,
+            run.resolved_units[unit.position].step_id,
             unit.place.item if isinstance(unit, ItemState) else None,
             unit.flow.child,
             verb,
@@ -238,16 +238,16 @@ def _continued(run: Run, positions: Iterable[int]) -> list[ExistingChild]:
 
 def _cancelled_children(run: Run, decision: Decision) -> list[ExistingChild]:
     stopped = [run.units[task.position] for task in decision.tasks.values() if task.follow_up_until is not None]
-    units = (unit for unit in stopped if run.unit_plans[unit.position].runs_workflow)
+    units = (unit for unit in stopped if run.resolved_units[unit.position].runs_workflow)
     return _existing(run, units, "cancel", set(WorkflowStatus) - TERMINAL_STATUSES)
 
 
 def _new_children(run: Run, positions: Iterable[int], stored: Sequence[StepRecord]) -> list[NewChild]:
     """Return one entry for each step that would create one or more sub-workflows."""
     creating = dict.fromkeys(
-        run.unit_plans[unit.position].position
+        run.resolved_units[unit.position].position
         for unit in _units(run, positions)
         if unit.status in _OPEN and (unit.flow is None or unit.flow.child is None)
     )
     steps = [stored[position] for position in creating]
-    return [NewChild(step.plan.step_id, step.definition.config) for step in steps]
+    return [NewChild(step.resolved.step_id, step.definition.config) for step in steps]

@@ -77,8 +77,8 @@ class EndsByHand(Struct, frozen=True):
 
     def _checked(self, step: StepRecord, result: dict[str, Any], *, of_item: bool) -> bytes:
         """Return the result as it is stored. Raises `InvalidRequest`."""
-        if takes_no_result(step.plan):
-            why = f"A step of the type {step.plan.task_type} takes no result by hand: it can be skipped"
+        if takes_no_result(step.resolved):
+            why = f"A step of the type {step.resolved.task_type} takes no result by hand: it can be skipped"
             raise InvalidRequest([Fault(_RESULT, why, "no_result_by_hand")])
         stored, faults = hand_result(step, self.catalog, result, _RESULT, of_item=of_item)
         if faults:

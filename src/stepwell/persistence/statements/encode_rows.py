@@ -211,7 +211,7 @@ def insert_rows(new: NewWorkflow) -> InsertRows:
     return InsertRows(
         [NEW_WORKFLOW.encode(config, new, stored, record, state)],
         [
-            encode_step(workflow_id, definition, step.definition, step, step.plan)
+            encode_step(workflow_id, definition, step.definition, step, step.resolved)
             for step, definition in zip(steps, definitions, strict=True)
         ],
         [EVENT.encode(workflow_id, event) for event in new.events],

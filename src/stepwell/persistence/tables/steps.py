@@ -118,14 +118,14 @@ PLAIN_STATE: Final = without(STATE, "flow")
 _KEY: Final[Columns] = (steps.c.workflow_id, steps.c.position)
 # The rows of `INSERT` in `statements.engine_statements`, of `CHECKPOINT`, and of `CHECKPOINT_AND_FLOW`.
 NEW_STEP: Final = RowType(
-    "insert_step", (steps.c.workflow_id, _CREATED_AT, *NEW), "workflow_id, definition, members, step, plan"
+    "insert_step", (steps.c.workflow_id, _CREATED_AT, *NEW), "workflow_id, definition, members, step, resolved"
 )
 PLAIN_STEP: Final = RowType("checkpoint_step", _KEY + PLAIN_STATE, "workflow_id, step")
 STEP: Final = RowType("checkpoint_flow_step", _KEY + STATE, "workflow_id, step")
 ITEM: Final = RowType("checkpoint_item", step_items.c, "workflow_id, position, item, value, state")
 
 _READ: Final = without(STATE, "result")
-_decode_plan: Final[Decoder[dict[str, Any]]] = decoder(fields_of(NEW), dict)
+_decode_resolved: Final[Decoder[dict[str, Any]]] = decoder(fields_of(NEW), dict)
 _decode_members: Final[Decoder[dict[str, Any]]] = decoder(fields_of(NEW, "members"), dict)
 _decode_state: Final = decoder((steps.c.position, *_READ), StepState)
 _decode_item_state: Final[Decoder[dict[str, Any]]] = decoder(_READ, dict)
@@ -134,7 +134,7 @@ _decode_item_state: Final[Decoder[dict[str, Any]]] = decoder(_READ, dict)
 def stored_definition(step: StepRecord) -> WorkflowStepDefinition:
     """Return the definition without the members that have columns of their own."""
     definition = step.definition
-    if definition.run_if is UNSET and definition.optional is UNSET and step.plan.flow is None:  # hot path
+    if definition.run_if is UNSET and definition.optional is UNSET and step.resolved.flow is None:  # hot path
         return definition
     return structs.replace(definition, run_if=UNSET, optional=UNSET, when=UNSET, repeat=UNSET, for_each=UNSET)
 
@@ -165,13 +165,13 @@ def step_record(row: Row, created_at: datetime, result: bytes | None = None, *, 
     definition = _read_definition(row["definition"], shown=shown)
     if row["condition"] is not None or row["repeat"] is not None or row["for_each"] is not None:
         definition = structs.replace(definition, **_decode_members(row))
-    plan = ResolvedStep(**_decode_plan(row), flow=flow_control(definition))
+    resolved = ResolvedStep(**_decode_resolved(row), flow=flow_control(definition))
     if not shown:
-        TaskType(plan.task_type)  # raises ValueError
+        TaskType(resolved.task_type)  # raises ValueError
     state = _decode_state(row)
     if state.status is StepStatus.COMPLETED:  # a step that repeats has its best result so far
         state.result = result
-    return StepRecord(row["id"], plan, definition, state, created_at)
+    return StepRecord(row["id"], resolved, definition, state, created_at)
 
 
 def shown_step(row: Row, created_at: datetime, result: bytes | None) -> StepRecord:

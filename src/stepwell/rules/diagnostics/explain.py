@@ -138,7 +138,7 @@ class RunningChild(NamedTuple):
 
 def running_children(snapshot: WorkflowSnapshot) -> dict[str, RunningChild]:
     """Return the first sub-workflow of each step that runs any, by the step's id."""
-    names = {step.plan.position: step.plan.step_id for step in snapshot.steps}
+    names = {step.resolved.position: step.resolved.step_id for step in snapshot.steps}
     by_step: dict[str, RunningChild] = {}
     for state in (*(step.state for step in snapshot.steps), *sorted(snapshot.items, key=lambda item: item.place)):
         flow, place = state.flow, state.place if isinstance(state, ItemState) else None
@@ -185,7 +185,7 @@ class _Steps:
     def __init__(self, snapshot: WorkflowSnapshot) -> None:
         self._snapshot = snapshot
         self._statuses = [step.state.status for step in snapshot.steps]
-        self._names = [step.plan.step_id for step in snapshot.steps]
+        self._names = [step.resolved.step_id for step in snapshot.steps]
         self._items: dict[int, list[ItemState]] = defaultdict(list)
         for item in snapshot.items:
             self._items[item.place.step].append(item)
@@ -195,7 +195,7 @@ class _Steps:
             for task in snapshot.tasks
             if task.follow_up_until is not None
         }
-        self._failed = [step.plan.step_id for step in _failed(snapshot)]
+        self._failed = [step.resolved.step_id for step in _failed(snapshot)]
         self._resumable = is_allowed("resume", snapshot.state)
         draining = bool(self._failed) and snapshot.on_failure is not OnFailure.CONTINUE
         self._starting = snapshot.state.status is WorkflowStatus.RUNNING and not draining
@@ -204,20 +204,20 @@ class _Steps:
         """Yield the steps that have not ended, whose job is still polled, or that have failed, in definition order."""
         for step in self._snapshot.steps:
             if (reason := self._reason(step)) is not None:
-                yield ExplainedStep(step.plan.step_id, step.state.status, reason)
+                yield ExplainedStep(step.resolved.step_id, step.state.status, reason)
 
     def _reason(self, step: StepRecord) -> StepReason | None:
-        position, status = step.plan.position, step.state.status
+        position, status = step.resolved.position, step.state.status
         if status not in _NOT_ENDED:
             if (late := self._abandoned.get(position)) is not None:
                 return _follows_up(late)
-            return self._of_failed(step) if step.plan.step_id in self._failed else None
+            return self._of_failed(step) if step.resolved.step_id in self._failed else None
         if status is StepStatus.PENDING:
             return self._of_pending(step)
         if step.state.flow is not None and step.state.flow.wait is not None:
-            signal = None if step.plan.flow is None else step.plan.flow.signal
-            return _waits_outside(step.state.flow.wait, signal or step.plan.step_id)
-        if step.plan.flow is not None and step.plan.flow.for_each is not None:
+            signal = None if step.resolved.flow is None else step.resolved.flow.signal
+            return _waits_outside(step.state.flow.wait, signal or step.resolved.step_id)
+        if step.resolved.flow is not None and step.resolved.flow.for_each is not None:
             return self._of_items(self._items[position], step)
         return self._of_running(step, position)
 
@@ -230,7 +230,7 @@ class _Steps:
         if state.status is WorkflowStatus.FAILED and self._resumable:
             then = " Resume runs it again, unless somebody gives it a result by hand, or skips it."
         detail = f"Has failed for good: {(error or 'no error is known').rstrip('.')}.{then}"
-        return HasFailed(detail=detail, steps=[step.plan.step_id], error=error, failure=None)
+        return HasFailed(detail=detail, steps=[step.resolved.step_id], error=error, failure=None)
 
     def _of_running(self, step: StepRecord, position: int) -> StepReason:
         """Return the reason of a step or an item that runs, at the *position* of its unit."""
@@ -259,7 +259,7 @@ class _Steps:
         completed, failed = counts[StepStatus.COMPLETED], counts[StepStatus.FAILED]
         running, waiting = counts[StepStatus.RUNNING], codes.total() - counts[StepStatus.RUNNING]
         pending = len(items) - completed - failed - running
-        for_each = None if step.plan.flow is None else step.plan.flow.for_each
+        for_each = None if step.resolved.flow is None else step.resolved.flow.for_each
         stops = failed and for_each is not None and not for_each.collect
         ends = " No further item starts, because one has failed." if stops else ""
         return WaitsForItems(
@@ -282,7 +282,7 @@ class _Steps:
             return _NOT_STARTED
         if self._snapshot.state.deleted_at is not None:
             return _DELETED
-        if unfinished := [p for p in step.plan.depends_on if not self._has_ended(p)]:
+        if unfinished := [p for p in step.resolved.depends_on if not self._has_ended(p)]:
             return self._waits_for(unfinished)
         if status is WorkflowStatus.PAUSED:
             return _paused(self._snapshot)
@@ -291,11 +291,11 @@ class _Steps:
             why = f"{_listed(self._failed)} failed" if self._failed else failure or "The workflow has ended"
             then = "resume runs this step" if self._resumable else "nothing new starts"
             return FailedElsewhere(detail=f"{why}: {then}.", steps=self._failed, failure=failure)
-        return self._snapshot.waits.get(step.plan.position) or self._about_to_start(step)
+        return self._snapshot.waits.get(step.resolved.position) or self._about_to_start(step)
 
     def _has_ended(self, position: int) -> bool:
         step = self._snapshot.steps[position]
-        return has_ended(step.plan, step.state, self._snapshot.on_failure)
+        return has_ended(step.resolved, step.state, self._snapshot.on_failure)
 
     def _waits_for(self, unfinished: Sequence[int]) -> WaitsForSteps:
         ended = self._names_of(p for p in unfinished if self._statuses[p] in _STUCK)
@@ -328,13 +328,13 @@ class _Steps:
         return at <= self._snapshot.now and self._snapshot.elsewhere is not None
 
     def _between_attempts(self, step: StepRecord) -> StepReason:
-        state, plan, at = step.state, step.plan, step.state.next_attempt_at
+        state, resolved, at = step.state, step.resolved, step.state.next_attempt_at
         if at is None or self._is_late(at):
             return self._about_to_start(step)
         if (error := state.error_message) is not None and error.startswith(TENANT_BUDGET):
             return WaitsForBudget(detail=f"{error}. The attempt begins at {_time(at)}.", at=at)
-        provider = plan.fallback if state.on_fallback else plan.provider
-        number, attempts = state.provider_attempts + 1, plan.max_retries + 1
+        provider = resolved.fallback if state.on_fallback else resolved.provider
+        number, attempts = state.provider_attempts + 1, resolved.max_retries + 1
         to = f" at {provider}, the fallback" if state.on_fallback else "" if provider is None else f" at {provider}"
         detail = f"Attempt {number} of {attempts}{to} starts at {_time(at)}."
         if state.error_message:
@@ -508,13 +508,13 @@ def _owner_dead(process: Process) -> OwnerDead:
 
 def _failed(snapshot: WorkflowSnapshot) -> list[StepRecord]:
     """Return the first steps whose failure stops or fails the workflow: those that aren't optional."""
-    failed = (step for step in snapshot.steps if step.state.status is StepStatus.FAILED and not step.plan.optional)
+    failed = (step for step in snapshot.steps if step.state.status is StepStatus.FAILED and not step.resolved.optional)
     return list(islice(failed, _MAX_NAMES))
 
 
 def _has_failed(snapshot: WorkflowSnapshot, then: str) -> HasFailed:
     failed, failure = _failed(snapshot), snapshot.state.failure
-    names = [step.plan.step_id for step in failed]
+    names = [step.resolved.step_id for step in failed]
     error = failed[0].state.error_message if failed else None
     why = failure or (f"{_listed(names)} failed for good" if failed else "The workflow has failed")
     if error and not failure:

@@ -80,7 +80,7 @@ class StoredChildren:
         """Return the stored results of the steps that have COMPLETED, by step id."""
         loaded = await until_available(partial(self._store.load, EVERY_TENANT, child_id))
         names = {
-            step.plan.position: step.plan.step_id
+            step.resolved.position: step.resolved.step_id
             for step in (() if loaded is None else loaded.steps)
             if step.state.status is StepStatus.COMPLETED
         }
