@@ -61,10 +61,10 @@ async def test_a_body_whose_request_ends_gets_no_turn() -> None:
             await decoder.run("a", work)
 
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        tasks = [group.create_task(decode(name)) for name in "xyz"]
+        asyncio_tasks = [group.create_task(decode(name)) for name in "xyz"]
         while decoder.waiting < 2:
             await asyncio.sleep(0)
-        tasks[1].cancel()
+        asyncio_tasks[1].cancel()
         await asyncio.sleep(0)
         go.set()
     assert done == ["x", "z"]

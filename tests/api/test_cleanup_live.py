@@ -239,7 +239,7 @@ async def test_two_cleanups_at_once_delete_each_file_once(live: Service) -> None
     workflow = await done(live, *(configured_step(str(number), files=1) for number in range(20)))
     async with asyncio.TaskGroup() as group:
         both = [group.create_task(live.verb(workflow["id"], "cleanup")) for _ in range(2)]
-    reports = [task.result().json()["cleanup"] for task in both]
+    reports = [asyncio_task.result().json()["cleanup"] for asyncio_task in both]
     assert sorted(report["tasks_cleaned"] for report in reports) == [0, 20]
     assert [report["errors"] for report in reports] == [[], []]
     assert sorted(path for report in reports for path in report["deleted_paths"]) == sorted(paths_of(workflow))

@@ -211,10 +211,10 @@ async def test_a_slow_url_delays_no_token_with_a_known_key_and_is_asked_once_at_
             await world.fetched(2)
             world.clock.advance(FRESH_S)
             assert await world.statuses(*[RSA_TOKEN] * 5) == [200] * 5
-            assert not any(task.done() for task in waiting)
+            assert not any(asyncio_task.done() for asyncio_task in waiting)
             world.server.always(FETCH, None)
             world.server.let_go()
-        assert {task.result().status_code for task in waiting} == {200}
+        assert {asyncio_task.result().status_code for asyncio_task in waiting} == {200}
         assert world.server.count(FETCH) == 2
 
 

@@ -50,10 +50,10 @@ async def new_one(scripted: ConfiguredProvider, others: set[tuple[str, str]]) ->
 async def when_waiting(group: asyncio.TaskGroup, live: Service, request: Any) -> "asyncio.Task[httpx.Response]":
     """*request*, once it waits."""
     before = waiting(live)
-    task: asyncio.Task[httpx.Response] = group.create_task(request)
-    await eventually(lambda: waiting(live) == before + 1 or task.done(), "it waits")
-    assert not task.done()
-    return task
+    asyncio_task: asyncio.Task[httpx.Response] = group.create_task(request)
+    await eventually(lambda: waiting(live) == before + 1 or asyncio_task.done(), "it waits")
+    assert not asyncio_task.done()
+    return asyncio_task
 
 
 async def test_a_waiting_request_gets_its_response_when_the_workflow_ends(

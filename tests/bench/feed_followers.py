@@ -142,14 +142,14 @@ async def run_followers(options: argparse.Namespace) -> None:
     token = sys.stdin.readline().strip()
     followers = [Follower(options.follow, token, options.delay, options.apart) for _ in range(options.followers)]
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(each.run(), name="follower") for each in followers]
+        asyncio_tasks = [group.create_task(each.run(), name="follower") for each in followers]
         async with asyncio.timeout(_FOLLOW_S):
             for each in followers:
                 await each.following.wait()
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.read)
-        for task in tasks:
-            task.cancel()
+        for asyncio_task in asyncio_tasks:
+            asyncio_task.cancel()
     print(json.dumps([[each.events, each.lists, each.counts, each.bytes] for each in followers]), flush=True)
 
 

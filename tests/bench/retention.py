@@ -127,10 +127,10 @@ async def load(service: Service, dsn: str) -> AsyncIterator[Waits]:
             await asyncio.sleep(PAUSE_S / 2)
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(work(), name=work.__name__) for work in (create, update, watch)]
+        asyncio_tasks = [group.create_task(work(), name=work.__name__) for work in (create, update, watch)]
         yield waits
-        for task in tasks:
-            task.cancel()
+        for asyncio_task in asyncio_tasks:
+            asyncio_task.cancel()
     await sql.close()
 
 

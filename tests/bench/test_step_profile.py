@@ -104,10 +104,10 @@ async def test_a_coroutine_can_be_cancelled(clock: PartClock) -> None:
             ended.append(True)
 
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(clock.timed_coroutine(wait, WRITE)(), name="wait")
+        asyncio_task = group.create_task(clock.timed_coroutine(wait, WRITE)(), name="wait")
         await asyncio.sleep(0)
-        task.cancel()
-    assert task.cancelled()
+        asyncio_task.cancel()
+    assert asyncio_task.cancelled()
     assert ended
 
 

@@ -43,15 +43,15 @@ async def test_a_broken_engine_ends_the_service(durable: TestServer, tmp_path: P
 
 
 async def _serve_and_break(keys: ServiceKeys, dsn: str, listeners: Listeners) -> None:
-    task = asyncio.current_task()
-    assert task is not None
+    asyncio_task = asyncio.current_task()
+    assert asyncio_task is not None
     async with open_service(keys, dsn, exclusive=True) as app:
 
         def bug() -> None:
             raise RuntimeError("a bug")
 
         break_it = app.engine.scheduler.tasks.fail_fast(bug)
-        assert await serve_requests(app, keys, listeners, Stop(task), break_it) == 1
+        assert await serve_requests(app, keys, listeners, Stop(asyncio_task), break_it) == 1
 
 
 async def test_a_respawn_of_postgres_never_blocks_the_event_loop(

@@ -72,10 +72,10 @@ async def until(condition: Any) -> None:
 async def asking(resolver: BoundedResolver, *hosts: str) -> AsyncIterator[list[asyncio.Task[Any]]]:
     """Those who ask, gone at the end."""
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(resolver, host)) for host in hosts]
-        yield tasks
-        for task in tasks:
-            task.cancel()
+        asyncio_tasks = [group.create_task(one(resolver, host)) for host in hosts]
+        yield asyncio_tasks
+        for asyncio_task in asyncio_tasks:
+            asyncio_task.cancel()
 
 
 async def one(resolver: BoundedResolver, host: str) -> list[str] | Exception:
@@ -102,10 +102,10 @@ async def test_a_zone_that_never_responds_delays_neither_other_names_nor_provide
             outcome = await sender.send(f"http://good.example.net:{site.port}/", {}, "{}", ())
             assert (outcome.attempt.code, outcome.attempt.error) == (200, None)
             assert (await plain.get(f"http://api.example.com:{site.port}/")).status_code == 200
-        assert not any(task.done() for task in stuck)
+        assert not any(asyncio_task.done() for asyncio_task in stuck)
         assert names.most == {"tarpit.example": ZONE_THREADS}
-        for task in stuck:
-            task.cancel()
+        for asyncio_task in stuck:
+            asyncio_task.cancel()
 
 
 async def test_a_webhook_to_a_late_name_fails_with_that_reason(names: Names) -> None:

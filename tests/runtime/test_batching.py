@@ -89,9 +89,9 @@ async def _turns() -> None:
         await asyncio.sleep(0)
 
 
-async def _outcomes(*tasks: "asyncio.Task[str]") -> list[str]:
+async def _outcomes(*asyncio_tasks: "asyncio.Task[str]") -> list[str]:
     async with asyncio.timeout(30):
-        results = await asyncio.gather(*tasks, return_exceptions=True)
+        results = await asyncio.gather(*asyncio_tasks, return_exceptions=True)
     return [result if isinstance(result, str) else type(result).__name__ for result in results]
 
 

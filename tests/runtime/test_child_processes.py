@@ -194,8 +194,8 @@ async def test_tenants_take_turns(pool: ChildProcessPool) -> None:
 
 async def test_a_waiting_request_that_is_cancelled_gives_up_its_turn(pool: ChildProcessPool) -> None:
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        tasks = [group.create_task(pool.run(name, upper, lambda: [b"x"])) for name in "abc"]
+        asyncio_tasks = [group.create_task(pool.run(name, upper, lambda: [b"x"])) for name in "abc"]
         await asyncio.sleep(0)
-        tasks[1].cancel()
-    assert [task.cancelled() for task in tasks] == [False, True, False]
+        asyncio_tasks[1].cancel()
+    assert [asyncio_task.cancelled() for asyncio_task in asyncio_tasks] == [False, True, False]
     assert await run(pool, upper, b"d") == b"D"

@@ -54,7 +54,7 @@ class Turns:
     async def settle(self) -> None:
         for _ in range(5):
             await asyncio.sleep(0)
-        for turn in [turn for turn, task in self._tasks.items() if task.done()]:
+        for turn in [turn for turn, asyncio_task in self._tasks.items() if asyncio_task.done()]:
             del self._tasks[turn]
 
     def check_bounds(self) -> None:

@@ -44,7 +44,7 @@ async def test_memory_is_returned_once_for_many_releases_and_again_for_later_one
         with governor.reservation("a") as memory:
             await memory.grow(size)
 
-    task = asyncio.ensure_future(
+    asyncio_task = asyncio.ensure_future(
         return_freed_memory(governor.large_release, lambda: loop.call_soon_threadsafe(trimmed.put_nowait, None), 0)
     )
     loop = asyncio.get_running_loop()
@@ -60,6 +60,6 @@ async def test_memory_is_returned_once_for_many_releases_and_again_for_later_one
             await trimmed.get()
         assert trimmed.empty()
     finally:
-        task.cancel()
+        asyncio_task.cancel()
         with suppress(asyncio.CancelledError):
-            await task
+            await asyncio_task

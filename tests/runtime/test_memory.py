@@ -62,9 +62,9 @@ async def test_a_reservation_waits_until_another_ends() -> None:
             await end.wait()
 
     first, second = asyncio.Event(), asyncio.Event()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(use("first", first))
-        tasks.create_task(use("second", second))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(use("first", first))
+        group.create_task(use("second", second))
         await until_waiting(governor, 1)
         assert order == ["first"]
         second.set()
@@ -93,8 +93,8 @@ async def test_a_task_that_is_cancelled_in_the_moment_of_its_grant_gives_it_to_t
 
     with governor.reservation("a") as holder:
         await holder.grow(4 * MIB)
-        async with asyncio.TaskGroup() as tasks:
-            cancelled, granted = tasks.create_task(use()), tasks.create_task(use())
+        async with asyncio.TaskGroup() as group:
+            cancelled, granted = group.create_task(use()), group.create_task(use())
             await until_waiting(governor, 2)
             holder.shrink(4 * MIB)
             cancelled.cancel()

@@ -399,7 +399,7 @@ async def test_no_tenant_holds_up_the_sign_ins_of_others_while_the_database_is_s
         assert alert(form).startswith("4 sign-ins of this tenant wait for the database already.")
         other = group.create_task(new_url_of("other"))
         responds_again.set()
-    assert [task.result().status_code for task in (other, *waiting)] == [201] * 5
+    assert [asyncio_task.result().status_code for asyncio_task in (other, *waiting)] == [201] * 5
 
 
 async def test_no_response_is_stored_or_passes_the_secret_on(

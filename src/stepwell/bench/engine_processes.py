@@ -85,10 +85,10 @@ async def _of_each(children: Sequence[ChildProcess], call: Callable[[ChildProces
     """Call *call* with all children at once. Raises the first `ProcessEnded` alone."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(call(child), name=child.name) for child in children]
+            asyncio_tasks = [group.create_task(call(child), name=child.name) for child in children]
     except* ProcessEnded as errors:
         raise errors.exceptions[0] from None
-    return [task.result() for task in tasks]
+    return [asyncio_task.result() for asyncio_task in asyncio_tasks]
 
 
 async def _message(child: ChildProcess) -> EngineMessage:

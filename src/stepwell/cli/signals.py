@@ -110,8 +110,8 @@ class Signals:
 class Stop:
     """A request to stop an asyncio task. It cancels the task, unless it has called `take_over` and stops by itself."""
 
-    def __init__(self, task: asyncio.Task[Any]) -> None:
-        self._task = task
+    def __init__(self, asyncio_task: asyncio.Task[Any]) -> None:
+        self._asyncio_task = asyncio_task
         self._requested = asyncio.Event()
         self._taken_over = False
 
@@ -131,7 +131,7 @@ class Stop:
     def request(self) -> None:
         self._requested.set()
         if not self._taken_over:
-            self._task.cancel()
+            self._asyncio_task.cancel()
 
 
 def run_stoppable(signals: Signals, body: Callable[[Stop], Coroutine[Any, Any, int]], *, stopped: int) -> int:
@@ -141,9 +141,9 @@ def run_stoppable(signals: Signals, body: Callable[[Stop], Coroutine[Any, Any, i
     """
 
     async def main() -> int:
-        task = asyncio.current_task()
-        assert task is not None
-        stop = Stop(task)
+        asyncio_task = asyncio.current_task()
+        assert asyncio_task is not None
+        stop = Stop(asyncio_task)
         with signals.calling(stop.request):
             try:
                 return await body(stop)

@@ -79,8 +79,8 @@ class AttemptExecutor:
             await asyncio.wait({work, keep}, return_when=asyncio.FIRST_COMPLETED)
             return work.done() and await self._store_end(job_id, claimant, work.result())
         finally:
-            for task in (work, keep):
-                task.cancel()
+            for asyncio_task in (work, keep):
+                asyncio_task.cancel()
             await asyncio.wait({work, keep})
 
     async def _claim(self, job_id: str, claimant: str, worker: str) -> tuple[Claim, int]:

@@ -62,10 +62,10 @@ class WorkerLoop:
         self._thread.join(_JOIN_S)
 
     async def _execute(self, executor: AttemptExecutor, job_id: str, text: object, worker: str) -> bool:
-        task = asyncio.current_task()
-        assert task is not None
-        self._attempts.add(task)
-        task.add_done_callback(self._attempts.discard)
+        asyncio_task = asyncio.current_task()
+        assert asyncio_task is not None
+        self._attempts.add(asyncio_task)
+        asyncio_task.add_done_callback(self._attempts.discard)
         return await executor.execute(job_id, text, worker)
 
     def _run(self) -> None:

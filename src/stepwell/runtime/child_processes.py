@@ -129,13 +129,13 @@ async def _run_to_end(work: Coroutine[Any, Any, T], name: str) -> tuple[T, bool]
     """
     is_cancelled = False
     with CancelScope(shield=True):
-        task = asyncio.create_task(work, name=name)  # noqa: TID251 - it ends within this call
-        while not task.done():
+        asyncio_task = asyncio.create_task(work, name=name)  # noqa: TID251 - it ends within this call
+        while not asyncio_task.done():
             try:
-                await asyncio.wait({task})
+                await asyncio.wait({asyncio_task})
             except asyncio.CancelledError:
                 is_cancelled = True
-    return task.result(), is_cancelled
+    return asyncio_task.result(), is_cancelled
 
 
 class _ChildProcess:

@@ -48,9 +48,9 @@ class StreamingAsgiTransport(httpx.AsyncBaseTransport):
         if self._ended:
             raise httpx.ConnectError("the app has ended", request=request)
         exchange = _Exchange(request)
-        task = self._group.create_task(exchange.run(self._app), name=f"{request.method} {request.url.path}")
-        self._running[task] = exchange
-        task.add_done_callback(self._running.pop)
+        asyncio_task = self._group.create_task(exchange.run(self._app), name=f"{request.method} {request.url.path}")
+        self._running[asyncio_task] = exchange
+        asyncio_task.add_done_callback(self._running.pop)
         try:
             status, headers = await exchange.read_head()
         except BaseException:
@@ -65,8 +65,8 @@ class StreamingAsgiTransport(httpx.AsyncBaseTransport):
             exchange.disconnect()
         if self._running:
             await asyncio.wait(self._running, timeout=grace_s)
-        for task in self._running:
-            task.cancel()
+        for asyncio_task in self._running:
+            asyncio_task.cancel()
 
 
 @asynccontextmanager

@@ -292,16 +292,16 @@ async def in_one_task(context: AbstractAsyncContextManager[T]) -> AsyncIterator[
             entered.set_result(value)
             await leave.wait()
 
-    task = asyncio.create_task(host(), name="stepwell")  # noqa: TID251 - a task group would be entered in one, too
+    asyncio_task = asyncio.create_task(host(), name="stepwell")  # noqa: TID251 - a task group would be entered in one, too
     try:
-        either: set[asyncio.Future[Any]] = {task, entered}
+        either: set[asyncio.Future[Any]] = {asyncio_task, entered}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not entered.done():
-            await task  # raises its error
+            await asyncio_task  # raises its error
         yield entered.result()
     finally:
         leave.set()
-        await task
+        await asyncio_task
 
 
 def _defaults(installed: InstalledProviders) -> dict[str, Any]:

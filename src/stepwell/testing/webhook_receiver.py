@@ -102,9 +102,9 @@ class WebhookReceiver:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection, until it is closed."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections[task] = writer
+        asyncio_task = asyncio.current_task()
+        assert asyncio_task is not None
+        self._connections[asyncio_task] = writer
         try:
             with suppress(asyncio.IncompleteReadError, ConnectionError):
                 while True:
@@ -112,7 +112,7 @@ class WebhookReceiver:
                     writer.write(f"HTTP/1.1 {status} -\r\nContent-Length: 0\r\n\r\n".encode())
                     await writer.drain()
         finally:
-            del self._connections[task]
+            del self._connections[asyncio_task]
             writer.close()
 
     async def close(self) -> None:

@@ -76,9 +76,9 @@ class World:
         """Run a request that waits, and whose first read is in flight."""
         waits = CompletionWaiter(self.bus, cast("WorkflowReader", self.store)).until_terminal(EVERY_TENANT, OURS, 3600)
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-            task = group.create_task(waits)
+            asyncio_task = group.create_task(waits)
             await self.wait_for_read(1)
-            yield task
+            yield asyncio_task
 
 
 @pytest.fixture
@@ -101,15 +101,15 @@ async def test_an_end_that_is_published_during_a_read_counts(world: World, reads
 
 async def test_an_end_before_a_resume_does_not_count(world: World) -> None:
     world.store.status = FAILED
-    async with world.waiting() as task:
+    async with world.waiting() as asyncio_task:
         world.commit(RUNNING)
         world.store.end_read()
         await world.wait_for_read(2)
         world.store.end_read()
         await eventually(lambda: world.store.pending == 0, "its read has ended")
-        assert not task.done()
+        assert not asyncio_task.done()
         world.commit(COMPLETED)
-        assert await task
+        assert await asyncio_task
     assert world.store.reads == 2
 
 

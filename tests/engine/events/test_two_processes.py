@@ -80,9 +80,9 @@ async def test_a_dry_run_works_for_a_workflow_of_a_dead_process(
 async def start_waiting(group: asyncio.TaskGroup, service: Service, workflow_id: str) -> asyncio.Task[bool]:
     """Start a task that waits for the end of the workflow at *service*."""
     waiter = service.app.services.completion
-    task = group.create_task(waiter.until_terminal(EVERY_TENANT, UUID(workflow_id), 30))
+    asyncio_task = group.create_task(waiter.until_terminal(EVERY_TENANT, UUID(workflow_id), 30))
     await eventually(lambda: UUID(workflow_id) in service.app.engine.bus.watched)
-    return task
+    return asyncio_task
 
 
 async def test_the_end_of_a_workflow_is_noticed_in_both_processes(

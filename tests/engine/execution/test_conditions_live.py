@@ -48,10 +48,10 @@ async def busy_workers(service: Service) -> AsyncIterator[None]:
     """Keep the only child process for light expressions busy within the context."""
     work = service.app.engine.expressions.light.run("other", sleep, lambda: [b""])
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(work, name="busy worker")
+        asyncio_task = group.create_task(work, name="busy worker")
         await asyncio.sleep(0)
         yield
-        task.cancel()
+        asyncio_task.cancel()
 
 
 def open_evaluations(service: Service) -> int:

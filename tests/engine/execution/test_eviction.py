@@ -50,7 +50,7 @@ async def test_until_it_has_ended_for_all_who_wait(service: Service, provider: S
         provider.release("a")
         await provider.until_called("b")
         await turns(service)
-        assert not any(task.done() for task in (first, second, leaves))
+        assert not any(asyncio_task.done() for asyncio_task in (first, second, leaves))
         leaves.cancel()
         provider.release("b")
         await first

@@ -337,8 +337,8 @@ async def test_claims_and_starts_at_once_never_take_a_workflow_twice(dsn: str, t
             started = [group.create_task(service.verb(one["id"], "start")) for one in later]
             await asyncio.wait([*made, *started])
             over = True
-        assert {task.result().status_code for task in started} == {200}
-        for workflow in [task.result() for task in made] + later:
+        assert {asyncio_task.result().status_code for asyncio_task in started} == {200}
+        for workflow in [asyncio_task.result() for asyncio_task in made] + later:
             assert (await service.until_ended(workflow["id"]))["status"] == "COMPLETED"
         assert len(provider.calls) == 40
         assert not provider.repeated()

@@ -189,10 +189,10 @@ async def test_a_verb_waits_for_the_end_of_a_workflow_that_another_process_runs(
     assert (await pair.one.client.post(f"{path}/pause")).json()["status"] == "PAUSED"
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         wait = {"Prefer": "wait=50"}
-        task = group.create_task(pair.other.client.post(f"{path}/resume", headers=wait))
+        asyncio_task = group.create_task(pair.other.client.post(f"{path}/resume", headers=wait))
         await eventually(lambda: bool(pair.other.app.engine.bus.watched), "the request waits")
         pair.provider.release("a")
-    answer = task.result()
+    answer = asyncio_task.result()
     assert (answer.status_code, answer.json()["status"]) == (200, "COMPLETED")
     assert answer.headers["preference-applied"] == "wait=50"
 
@@ -214,11 +214,11 @@ async def test_lost_notifications_cost_some_time_and_nothing_else(
     path = await pair.start()
     memory.tables.command_listeners.clear()
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        task = group.create_task(pair.other.client.post(f"{path}/pause"))
-        while not task.done():
+        asyncio_task = group.create_task(pair.other.client.post(f"{path}/pause"))
+        while not asyncio_task.done():
             clock.advance(0.2)
             await asyncio.sleep(0.001)
-    assert (task.result().status_code, task.result().json()["status"]) == (200, "PAUSED")
+    assert (asyncio_task.result().status_code, asyncio_task.result().json()["status"]) == (200, "PAUSED")
 
 
 async def test_commands_are_read_again_after_reads_that_failed(
@@ -260,10 +260,10 @@ async def test_an_effect_that_comes_after_the_withdrawal_is_not_written(timed_pa
     store = use_failing_store(pair.one)
     store.gate.clear()
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        task = group.create_task(pair.other.client.post(f"{path}/pause"))
+        asyncio_task = group.create_task(pair.other.client.post(f"{path}/pause"))
         await eventually(lambda: bool(store.batches), "the effect waits for the database")
         await pair.other.app.services.commands.stop(60)
-    assert task.result().status_code == 503
+    assert asyncio_task.result().status_code == 503
     store.gate.set()
     await eventually(lambda: pair.one.app.engine.scheduler.lease_losses == 1)
     assert (await pair.other.client.get(path)).json()["status"] == "RUNNING"
@@ -278,10 +278,10 @@ async def test_a_verb_on_a_workflow_that_ends_meanwhile_is_answered_from_its_end
     path = await pair.start()
     pair.stop_receiving()
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        task = group.create_task(pair.other.client.post(f"{path}/pause"))
+        asyncio_task = group.create_task(pair.other.client.post(f"{path}/pause"))
         await eventually(lambda: bool(memory_of(pair).tables.commands))
         pair.provider.release("a")
-    answer = task.result()
+    answer = asyncio_task.result()
     assert (answer.status_code, answer.json()["current_status"]) == (409, "COMPLETED")
 
 
@@ -293,13 +293,13 @@ async def test_the_next_owner_carries_out_the_verb_of_a_process_that_died_before
     store = use_failing_store(pair.one)
     store.gate.clear()
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        task = group.create_task(pair.other.client.post(f"{path}/pause", headers=KEY))
+        asyncio_task = group.create_task(pair.other.client.post(f"{path}/pause", headers=KEY))
         await eventually(lambda: bool(store.batches), "the effect waits for the database")
         await pair.die()
         owner = pair.one.app.engine.lease.owner
         await sql.execute("UPDATE processes SET lease_until = clock_timestamp() WHERE id = $1", owner)
         pair.other.app.services.commands.resubscribed()
-    answer = task.result()
+    answer = asyncio_task.result()
     assert (answer.status_code, answer.json()["status"]) == (200, "PAUSED")
     again = await pair.other.client.post(f"{path}/pause", headers=KEY)
     assert (again.content, again.headers["idempotency-replayed"]) == (answer.content, "true")
@@ -312,10 +312,10 @@ async def test_a_client_that_goes_away_leaves_the_key_claimed_until_the_outcome(
     store = use_failing_store(pair.one)
     store.gate.clear()
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        task = group.create_task(pair.other.client.post(f"{path}/pause", headers=KEY))
+        asyncio_task = group.create_task(pair.other.client.post(f"{path}/pause", headers=KEY))
         await eventually(lambda: bool(store.batches), "the effect waits for the database")
-        task.cancel()
-        await asyncio.wait({task})
+        asyncio_task.cancel()
+        await asyncio.wait({asyncio_task})
         assert pair.other.app.services.idempotency.keys_held == 1
         assert (await pair.other.client.post(f"{path}/pause", headers=KEY)).status_code == 409
         store.gate.set()
@@ -331,10 +331,10 @@ async def test_a_client_that_goes_away_without_a_key_leaves_the_verb_to_its_outc
     path = await pair.start()
     store = use_failing_store(pair.one)
     store.gate.clear()
-    task = asyncio.ensure_future(pair.other.client.post(f"{path}/pause"))
+    asyncio_task = asyncio.ensure_future(pair.other.client.post(f"{path}/pause"))
     await eventually(lambda: bool(store.batches), "the effect waits for the database")
-    task.cancel()
-    await asyncio.wait({task})
+    asyncio_task.cancel()
+    await asyncio.wait({asyncio_task})
     store.gate.set()
     await eventually(lambda: not pair.other.app.services.commands.waiting)
     assert (await pair.other.client.get(path)).json()["status"] == "PAUSED"
@@ -350,10 +350,13 @@ async def test_a_verb_is_withdrawn_after_an_outage_that_outlasts_its_request(
     pair.stop_receiving()
     pair.other.app.services.commands.outcome_s = 0.2
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        task = group.create_task(pair.other.client.post(f"{path}/pause"))
+        asyncio_task = group.create_task(pair.other.client.post(f"{path}/pause"))
         await eventually(lambda: bool(memory_of(pair).tables.commands))
         memory_of(pair).available = False
-    assert (task.result().status_code, "may still take effect" in task.result().json()["detail"]) == (503, True)
+    assert (asyncio_task.result().status_code, "may still take effect" in asyncio_task.result().json()["detail"]) == (
+        503,
+        True,
+    )
     memory_of(pair).available = True
     await eventually(lambda: not pair.other.app.services.commands.waiting)
     (command,) = memory_of(pair).tables.commands.values()
@@ -387,10 +390,10 @@ async def test_a_process_that_stops_takes_its_commands_back(timed_pair: Pair) ->
     path = await pair.start()
     pair.stop_receiving()
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        task = group.create_task(pair.other.client.post(f"{path}/pause"))
+        asyncio_task = group.create_task(pair.other.client.post(f"{path}/pause"))
         await eventually(lambda: bool(memory_of(pair).tables.commands))
         await pair.other.app.stop()
-    assert task.result().status_code == 503
+    assert asyncio_task.result().status_code == 503
     (command,) = memory_of(pair).tables.commands.values()
     assert command.outcome == CommandWithdrawn()
     assert (await pair.one.client.get(path)).json()["status"] == "RUNNING"

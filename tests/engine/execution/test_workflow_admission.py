@@ -188,7 +188,7 @@ async def test_a_verb_and_an_admission_at_once_end_in_one_of_the_two_orders(
         provider.release("a")
         async with asyncio.TaskGroup() as group:
             verbs = [group.create_task(service.verb(each, "cancel")) for each in created]
-        answers = [task.result() for task in verbs]
+        answers = [asyncio_task.result() for asyncio_task in verbs]
         ends = [(await service.until_ended(each))["status"] for each in created]
         assert ends == ["CANCELLED" if answer.status_code == 200 else "COMPLETED" for answer in answers]
         assert {answer.status_code for answer in answers} <= {200, 409}

@@ -17,14 +17,14 @@ def test_the_lag_is_measured_once_a_second() -> None:
 
     async def measure() -> None:
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(lag.run(), name="loop lag")
+            asyncio_task = group.create_task(lag.run(), name="loop lag")
             for late in (0.0, 0.75):
                 await run_callbacks()
                 loop.now += 1 + late
             await run_callbacks()
             loop.now += 0.5  # not yet a second
             await run_callbacks()
-            task.cancel()
+            asyncio_task.cancel()
 
     async def run_callbacks() -> None:
         for _ in range(5):

@@ -68,9 +68,9 @@ async def _take(pool: SmallPool, taken: list[int], number: int, until: asyncio.E
 async def _started(group: asyncio.TaskGroup, pool: SmallPool, taken: list[int], number: int) -> asyncio.Task[None]:
     free = asyncio.Event()
     free.set()
-    task = group.create_task(_take(pool, taken, number, free))
+    asyncio_task = group.create_task(_take(pool, taken, number, free))
     await asyncio.sleep(0)
-    return task
+    return asyncio_task
 
 
 async def test_callers_get_the_connection_in_the_order_in_which_they_came(connect: Connect) -> None:

@@ -142,9 +142,9 @@ async def test_checkpoints_and_leases_go_on_while_claims_wait(bench: Bench) -> N
         await bench.until_blocked()
         await bench.write(mine, renamed())
         await bench.leases.renew(ME, 60)
-        assert not any(task.done() for task in waiting)
+        assert not any(asyncio_task.done() for asyncio_task in waiting)
         await transaction.commit()
-    assert {len(task.result()) for task in waiting} == {1}
+    assert {len(asyncio_task.result()) for asyncio_task in waiting} == {1}
 
 
 async def test_a_fence_returns_nothing_if_another_process_claims_the_workflow_before_it_is_loaded(

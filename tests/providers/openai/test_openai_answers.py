@@ -265,12 +265,12 @@ class TestImages:
 async def test_the_emulator_can_hold_an_answer_back(provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
     async def sent() -> tuple[str, asyncio.Task[Job | Finished]]:
         known = len(emulator.ledger.jobs())
-        task = asyncio.ensure_future(submit(provider, CHAT))
+        asyncio_task = asyncio.ensure_future(submit(provider, CHAT))
         async with asyncio.timeout(60):
             while len(emulator.ledger.jobs()) == known:
                 await asyncio.sleep(0.01)
-        assert not task.done()
-        return emulator.ledger.jobs()[-1][0], task
+        assert not asyncio_task.done()
+        return emulator.ledger.jobs()[-1][0], asyncio_task
 
     emulator.held = True
     job_id, first = await sent()

@@ -147,8 +147,8 @@ class Emulator(ABC):
     async def __aexit__(self, *_: object) -> None:
         self._gate.set()
         self._server.close()
-        for task in list(self.open_requests):
-            task.cancel()
+        for asyncio_task in list(self.open_requests):
+            asyncio_task.cancel()
         await asyncio.gather(*self.open_requests, return_exceptions=True)
         self.ledger.close()
 
@@ -156,8 +156,8 @@ class Emulator(ABC):
         """Refuse connections from now on, until `listen`."""
         self._port = self._server.sockets[0].getsockname()[1]
         self._server.close()
-        for task in list(self.open_requests):
-            task.cancel()
+        for asyncio_task in list(self.open_requests):
+            asyncio_task.cancel()
 
     async def listen(self, tls: ssl.SSLContext | None = None) -> None:
         """Accept connections again, at the same port."""
@@ -183,15 +183,15 @@ class Emulator(ABC):
         return sum(call.kind == kind for call in self.calls)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self.open_requests.add(task)
+        asyncio_task = asyncio.current_task()
+        assert asyncio_task is not None
+        self.open_requests.add(asyncio_task)
         try:
             await self._serve(reader, writer)
         except (ConnectionError, h11.RemoteProtocolError, asyncio.CancelledError):
             pass
         finally:
-            self.open_requests.discard(task)
+            self.open_requests.discard(asyncio_task)
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

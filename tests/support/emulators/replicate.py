@@ -184,9 +184,9 @@ class ReplicateEmulator(Emulator):
             await asyncio.sleep(0.02)  # its creation is answered first
             await self.finish(made.id)
 
-        task = asyncio.get_running_loop().create_task(end())
-        self.open_requests.add(task)
-        task.add_done_callback(self.open_requests.discard)
+        asyncio_task = asyncio.get_running_loop().create_task(end())
+        self.open_requests.add(asyncio_task)
+        asyncio_task.add_done_callback(self.open_requests.discard)
 
     def _polled(self, found: Prediction) -> Reply:
         found.polls += 1

@@ -68,8 +68,8 @@ class World:
 
     async def cut(self) -> None:
         """All connections that wait for an answer are cut off."""
-        for task in list(self.emulator.open_requests):
-            task.cancel()
+        for asyncio_task in list(self.emulator.open_requests):
+            asyncio_task.cancel()
         await asyncio.sleep(0)
 
     def hold(self, *, held: bool = True) -> None:

@@ -16,13 +16,13 @@ class CuttingProxy:
         self._tasks = set[asyncio.Task[None]]()
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._serve(reader, writer), name="connection of the proxy")  # noqa: TID251
-        self._tasks.add(task)
+        asyncio_task = asyncio.create_task(self._serve(reader, writer), name="connection of the proxy")  # noqa: TID251
+        self._tasks.add(asyncio_task)
 
     async def close(self) -> None:
         """End all connections."""
-        for task in self._tasks:
-            task.cancel()
+        for asyncio_task in self._tasks:
+            asyncio_task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
 

@@ -113,13 +113,13 @@ class _Watch:
         """Show the workflow until it ends. Return it then, without its results."""
         with Live(console=self._console, screen=True, auto_refresh=False) as live:
             async with asyncio.TaskGroup() as group:
-                tasks = [
+                asyncio_tasks = [
                     group.create_task(self._draw(live), name="draw the tree"),
                     group.create_task(self._refresh(), name="read costs and reasons"),
                 ]
                 ended = await self._follow()
-                for task in tasks:
-                    task.cancel()
+                for asyncio_task in asyncio_tasks:
+                    asyncio_task.cancel()
         return ended
 
     async def _follow(self) -> WorkflowPublic:

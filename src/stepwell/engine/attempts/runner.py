@@ -424,5 +424,5 @@ def _needs_inputs(task: Task) -> bool:
 
 def _is_being_cancelled() -> bool:
     """Return whether this `asyncio.Task` is being cancelled. If a provider cancels its own, that is only a failure."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    asyncio_task = asyncio.current_task()
+    return asyncio_task is not None and asyncio_task.cancelling() > 0

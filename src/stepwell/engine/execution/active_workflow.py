@@ -54,7 +54,7 @@ class RunningAttempt(Struct):
     slot: Slot | None = None
     tracked: TrackedAttempt | None = None
     control: AttemptControl | None = None
-    task: asyncio.Task[None] | None = None
+    asyncio_task: asyncio.Task[None] | None = None
     early_callback: bytes | None = None
     lent: bool = False
     prepared: PreparedAttempt | None = None

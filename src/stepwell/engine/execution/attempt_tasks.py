@@ -56,7 +56,7 @@ class AttemptTasks:
         if attempt.early_callback is not None:
             attempt.control.wake(attempt.early_callback)
         work = self._run(workflow, task, prepared, attempt, attempt.control)
-        attempt.task = self._tasks.spawn(work, f"attempt {task.id}", lambda _: self._ended(workflow, task.id))
+        attempt.asyncio_task = self._tasks.spawn(work, f"attempt {task.id}", lambda _: self._ended(workflow, task.id))
 
     def make_control(self, workflow: ActiveWorkflow) -> AttemptControl:
         return AttemptControl(partial(self._apply, workflow), partial(self._flushed, workflow))

@@ -32,7 +32,7 @@ class _Requests(Struct):
     """The requests of one workflow that wait for its asyncio task, by position: a later one replaces the one before."""
 
     waiting: dict[int, Evaluate] = field(default_factory=dict)
-    task: asyncio.Task[None] | None = None
+    asyncio_task: asyncio.Task[None] | None = None
 
 
 class FlowEvaluations:
@@ -71,7 +71,7 @@ class FlowEvaluations:
         if requests is None:
             requests = self._open[workflow] = _Requests()
             work, name = self._run(workflow, requests), f"evaluations of {workflow.workflow_id}"
-            requests.task = self._tasks.spawn(work, name, partial(self._ended, workflow, requests))
+            requests.asyncio_task = self._tasks.spawn(work, name, partial(self._ended, workflow, requests))
         requests.waiting[request.position] = request
 
     def begin_reuse_check(self, workflow: ActiveWorkflow, check: CheckReuse) -> None:
@@ -81,8 +81,8 @@ class FlowEvaluations:
     def end(self, workflow: ActiveWorkflow) -> None:
         """Drop the evaluations of a workflow. The next process that has it begins them again."""
         self._reuse_checks.end(workflow)
-        if (requests := self._open.pop(workflow, None)) is not None and requests.task is not None:
-            requests.task.cancel()
+        if (requests := self._open.pop(workflow, None)) is not None and requests.asyncio_task is not None:
+            requests.asyncio_task.cancel()
 
     async def _run(self, workflow: ActiveWorkflow, requests: _Requests) -> None:
         while requests.waiting:
@@ -100,11 +100,11 @@ class FlowEvaluations:
         if self._open.get(workflow) is requests:  # no request comes between the last check and this
             del self._open[workflow]
 
-    def _ended(self, workflow: ActiveWorkflow, requests: _Requests, task: asyncio.Task[None]) -> None:
+    def _ended(self, workflow: ActiveWorkflow, requests: _Requests, asyncio_task: asyncio.Task[None]) -> None:
         if self._open.get(workflow) is requests:
             del self._open[workflow]
-        if not task.cancelled():
-            task.result()
+        if not asyncio_task.cancelled():
+            asyncio_task.result()
 
     def _may_evaluate_now(self) -> bool:
         if not self._evaluated:

@@ -47,19 +47,19 @@ class FollowUpTasks:
         control = self._make_control(workflow)
         follow_up = workflow.follow_ups[task_id] = RunningAttempt(control=control)
         work, ended = self._run(workflow, position, task_id, control), partial(self._ended, workflow, task_id)
-        follow_up.task = self._tasks.spawn(work, f"follow up {task_id}", ended)
+        follow_up.asyncio_task = self._tasks.spawn(work, f"follow up {task_id}", ended)
 
     def end(self, workflow: ActiveWorkflow) -> None:
         """Stop the workflow's follow-ups. The next process that has the workflow continues them."""
         for follow_up in workflow.follow_ups.values():
-            if follow_up.task is not None:
-                follow_up.task.cancel()
+            if follow_up.asyncio_task is not None:
+                follow_up.asyncio_task.cancel()
         workflow.follow_ups.clear()
 
     async def _run(self, workflow: ActiveWorkflow, position: int, task_id: UUID, control: AttemptControl) -> None:
         # Wait for the attempt, because the provider's answer to it says whether there is a job to end.
-        if (attempt := workflow.attempts.get(task_id)) is not None and attempt.task is not None:
-            await asyncio.wait({attempt.task})
+        if (attempt := workflow.attempts.get(task_id)) is not None and attempt.asyncio_task is not None:
+            await asyncio.wait({attempt.asyncio_task})
         if (task := workflow.run.remote.followed_up.get(task_id)) is None or task.follow_up_until is None:
             return
         outcome = FollowUpEnded(position, task_id, CancelReceipt.UNKNOWN)
@@ -67,8 +67,8 @@ class FollowUpTasks:
             outcome = await self._runner.follow_up(workflow, task, control)
         self._apply(workflow, outcome)
 
-    def _ended(self, workflow: ActiveWorkflow, task_id: UUID, task: asyncio.Task[None]) -> None:
-        if (follow_up := workflow.follow_ups.get(task_id)) is not None and follow_up.task is task:
+    def _ended(self, workflow: ActiveWorkflow, task_id: UUID, asyncio_task: asyncio.Task[None]) -> None:
+        if (follow_up := workflow.follow_ups.get(task_id)) is not None and follow_up.asyncio_task is asyncio_task:
             del workflow.follow_ups[task_id]
-        if not task.cancelled():
-            task.result()
+        if not asyncio_task.cancelled():
+            asyncio_task.result()

@@ -30,16 +30,16 @@ class ChildCheck(Struct, frozen=True):
 
 
 class ChildrenOfParent(Struct, eq=False):
-    """The sub-workflows of one parent that have not ended, by id. The asyncio task `task` makes the checks in `to_do`.
+    """The sub-workflows of one parent that have not ended, by id. `asyncio_task` makes the checks in `to_do`.
 
-    `queued`: the parent waits for its task to begin.
+    `queued`: the parent waits for `asyncio_task` to begin.
     """
 
     parent: ActiveWorkflow
     open: dict[UUID, ChildCheck] = field(default_factory=dict)
     to_do: dict[UUID, ChildCheck] = field(default_factory=dict)
     queued: bool = False
-    task: asyncio.Task[None] | None = None
+    asyncio_task: asyncio.Task[None] | None = None
 
 
 class OpenChildren(CommandListener):
@@ -91,7 +91,7 @@ class OpenChildren(CommandListener):
     def enqueue(self, children: ChildrenOfParent) -> None:
         """Let the checks of a parent be made, unless they already are, or the parent has left memory."""
         is_current = self._by_parent.get(children.parent.workflow_id) is children
-        if children.to_do and is_current and children.task is None and not children.queued:
+        if children.to_do and is_current and children.asyncio_task is None and not children.queued:
             children.queued = True
             self.to_check.put_nowait(children)
 
@@ -100,7 +100,7 @@ class OpenChildren(CommandListener):
         children = self._by_parent.pop(parent.workflow_id, None)
         if children is not None:
             children.to_do.clear()
-            if children.task is not None:
-                children.task.cancel()
+            if children.asyncio_task is not None:
+                children.asyncio_task.cancel()
         if parent.run.has_children and parent.run.state.owner is None:
             self._queue.look_for_due()  # a sub-workflow may have ended since the last check

@@ -260,7 +260,7 @@ class _Requests(Struct):
     """The checks of one workflow that wait for its asyncio task, by position: a later one replaces the one before."""
 
     waiting: dict[int, CheckReuse] = field(default_factory=dict)
-    task: asyncio.Task[None] | None = None
+    asyncio_task: asyncio.Task[None] | None = None
 
 
 class OpenReuseChecks:
@@ -278,13 +278,13 @@ class OpenReuseChecks:
         if requests is None:
             requests = self._open[workflow] = _Requests()
             work, name = self._run(workflow, requests), f"reuse checks of {workflow.workflow_id}"
-            requests.task = self._tasks.spawn(work, name, partial(self._ended, workflow, requests))
+            requests.asyncio_task = self._tasks.spawn(work, name, partial(self._ended, workflow, requests))
         requests.waiting[check.position] = check
 
     def end(self, workflow: ActiveWorkflow) -> None:
         """Drop the checks of a workflow. The next process that has it begins them again."""
-        if (requests := self._open.pop(workflow, None)) is not None and requests.task is not None:
-            requests.task.cancel()
+        if (requests := self._open.pop(workflow, None)) is not None and requests.asyncio_task is not None:
+            requests.asyncio_task.cancel()
 
     async def _run(self, workflow: ActiveWorkflow, requests: _Requests) -> None:
         while requests.waiting:
@@ -296,11 +296,11 @@ class OpenReuseChecks:
         if self._open.get(workflow) is requests:  # no check comes between the last look and this
             del self._open[workflow]
 
-    def _ended(self, workflow: ActiveWorkflow, requests: _Requests, task: asyncio.Task[None]) -> None:
+    def _ended(self, workflow: ActiveWorkflow, requests: _Requests, asyncio_task: asyncio.Task[None]) -> None:
         if self._open.get(workflow) is requests:
             del self._open[workflow]
-        if not task.cancelled():
-            task.result()
+        if not asyncio_task.cancelled():
+            asyncio_task.result()
 
 
 def _order(workflow: ActiveWorkflow, check: CheckReuse) -> tuple[int, int]:

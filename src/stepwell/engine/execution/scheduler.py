@@ -238,12 +238,12 @@ class Scheduler:
         for attempt in (attempts := self.leaving.all_attempts()):
             if attempt.control is not None:
                 attempt.control.cancel_at_rest()  # its job goes on at the provider, and the next process finds it
-        if tasks := [attempt.task for attempt in attempts if attempt.task is not None]:
-            await asyncio.wait(tasks, timeout=grace_s)
+        if asyncio_tasks := [attempt.asyncio_task for attempt in attempts if attempt.asyncio_task is not None]:
+            await asyncio.wait(asyncio_tasks, timeout=grace_s)
         for attempt in self.leaving.all_attempts():
             if attempt.control is not None:
                 attempt.control.cancel()
-        if rest := [task for task in tasks if not task.done()]:
+        if rest := [asyncio_task for asyncio_task in asyncio_tasks if not asyncio_task.done()]:
             await asyncio.wait(rest, timeout=_CANCEL_S)
         for workflow in self.workflows.values():
             self.timers.cancel_all(workflow)
@@ -473,7 +473,7 @@ class Scheduler:
             self._claims.request_lost(workflow.workflow_id, workflow.refusals)
 
 
-def _result_of(task: asyncio.Task[None]) -> None:
+def _result_of(asyncio_task: asyncio.Task[None]) -> None:
     """Raise the exception of a task that runs as long as the process, unless it was cancelled."""
-    if not task.cancelled():
-        task.result()
+    if not asyncio_task.cancelled():
+        asyncio_task.result()

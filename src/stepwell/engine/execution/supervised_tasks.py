@@ -24,9 +24,9 @@ class SupervisedTasks:
     ) -> asyncio.Task[None]:
         """Run *work* in the group, and call *done* with its asyncio task at its end."""
         assert self._group is not None
-        task = self._group.create_task(work, name=name)
-        task.add_done_callback(self.fail_fast(done))
-        return task
+        asyncio_task = self._group.create_task(work, name=name)
+        asyncio_task.add_done_callback(self.fail_fast(done))
+        return asyncio_task
 
     def fail_fast(self, callback: Callable[..., Any]) -> Callable[..., None]:
         """Return *callback* in a form for the event loop: an exception in it ends `run`, and isn't only logged."""

@@ -188,10 +188,10 @@ class WebhookDeliverer:
         The others are cancelled. The next process sends them again.
         """
         self.closed = True
-        if sending := {task for _, task in self._sending.values()}:
+        if sending := {asyncio_task for _, asyncio_task in self._sending.values()}:
             await asyncio.wait(sending, timeout=grace_s)
-        for _, task in self._sending.values():
-            task.cancel()
+        for _, asyncio_task in self._sending.values():
+            asyncio_task.cancel()
 
     async def _wait_for_work(self) -> None:
         due = None if self._is_full else self._schedule.next_due()
@@ -274,9 +274,9 @@ class WebhookDeliverer:
         assert self._group is not None
         self._sending_by_lane[due.lane] += 1
         self._sending_by_tenant[due.tenant] += 1
-        task = self._group.create_task(self._deliver(due), name=f"webhook {due.id}")
-        self._sending[due.key] = due, task
-        task.add_done_callback(lambda _: self._on_finished(due))
+        asyncio_task = self._group.create_task(self._deliver(due), name=f"webhook {due.id}")
+        self._sending[due.key] = due, asyncio_task
+        asyncio_task.add_done_callback(lambda _: self._on_finished(due))
 
     def _on_finished(self, due: DueDelivery) -> None:
         del self._sending[due.key]

@@ -66,8 +66,8 @@ class ChildChecker:
                 children.queued = False
                 if children.to_do and not self._scheduler.stopping:
                     name = f"sub-workflows of {children.parent.workflow_id}"
-                    children.task = group.create_task(self._run(children), name=name)
-                    children.task.add_done_callback(partial(self._task_ended, children))
+                    children.asyncio_task = group.create_task(self._run(children), name=name)
+                    children.asyncio_task.add_done_callback(partial(self._task_ended, children))
 
     async def _run(self, children: ChildrenOfParent) -> None:
         parent = children.parent
@@ -116,9 +116,9 @@ class ChildChecker:
             elif task.phase is TaskPhase.SUBMITTED:
                 children.to_do.setdefault(child_id, check.without_change())
 
-    def _task_ended(self, children: ChildrenOfParent, task: asyncio.Task[None]) -> None:
-        children.task = None
-        if not task.cancelled():
+    def _task_ended(self, children: ChildrenOfParent, asyncio_task: asyncio.Task[None]) -> None:
+        children.asyncio_task = None
+        if not asyncio_task.cancelled():
             self._open_children.enqueue(children)  # checks may have been added while the asyncio task ended
 
     async def _safe_input(
