@@ -108,7 +108,7 @@ CREATE TABLE workflows (
     parent_item integer,
     root_id uuid,
     depth integer NOT NULL DEFAULT 0,
-    child_ends integer NOT NULL DEFAULT 0,
+    child_ended_count integer NOT NULL DEFAULT 0,
     sub_workflows integer NOT NULL DEFAULT 0,
     sub_workflow_steps integer NOT NULL DEFAULT 0,
     sub_workflow_bytes bigint NOT NULL DEFAULT 0,
@@ -545,7 +545,7 @@ CREATE TYPE checkpoint_flow_workflow AS (
     last_event integer,
     crashes integer,
     wake_at timestamptz,
-    child_ends_seen integer
+    child_ended_seen integer
 );
 
 CREATE TYPE checkpoint_step AS (

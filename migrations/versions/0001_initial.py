@@ -140,7 +140,7 @@ _WORKFLOWS = (
         parent_item integer,
         root_id uuid,
         depth integer NOT NULL DEFAULT 0,
-        child_ends integer NOT NULL DEFAULT 0,  -- how often a sub-workflow of this workflow has ended
+        child_ended_count integer NOT NULL DEFAULT 0,  -- how often a sub-workflow of this workflow has ended
         -- All sub-workflows that a root has ever had: their number, their steps, and the bytes of their definitions. A
         -- limit needs sums that one row has.
         sub_workflows integer NOT NULL DEFAULT 0,
@@ -534,7 +534,7 @@ _CHECKPOINT_ROWS = (
         description text, webhook_url text, completed_steps integer, execution_id uuid, failure text,
         started_at timestamptz, completed_at timestamptz, updated_at timestamptz, deleted_at timestamptz,
         deadline_at timestamptz, timeout_left_s double precision, owner uuid, epoch integer, last_event integer,
-        crashes integer, wake_at timestamptz, child_ends_seen integer
+        crashes integer, wake_at timestamptz, child_ended_seen integer
     )
     """,
     """

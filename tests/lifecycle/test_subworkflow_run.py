@@ -59,13 +59,13 @@ def test_an_attempt_tells_which_sub_workflow_it_waits_for() -> None:
 
 def test_the_result_of_the_sub_workflow_is_that_of_the_step() -> None:
     sim = with_child()
-    sim.do(sim.child_end_input(0))
+    sim.do(sim.child_ended_input(0))
     assert (sim.status, sim.result(0)) == (WorkflowStatus.COMPLETED, {"run": 0})
 
 
 def test_a_sub_workflow_that_fails_fails_its_step() -> None:
     sim = with_child(StepSpec(child=True, scripts={0: Script(succeeds=False)}))
-    sim.do(sim.child_end_input(0))
+    sim.do(sim.child_ended_input(0))
     assert (sim.status, sim.statuses) == (WorkflowStatus.FAILED, [FAILED])
 
 
@@ -164,7 +164,7 @@ def test_a_failure_that_drains_lets_the_sub_workflow_end() -> None:
     answer(sim, 2)
     run_step(sim, 1)
     assert (sim.status, sim.statuses) == (WorkflowStatus.RUNNING, [RUNNING, FAILED, CANCELLED])
-    sim.do(sim.child_end_input(0))
+    sim.do(sim.child_ended_input(0))
     assert (sim.status, sim.statuses) == (WorkflowStatus.FAILED, [COMPLETED, FAILED, CANCELLED])
 
 
@@ -202,7 +202,7 @@ def test_each_item_has_a_sub_workflow_of_its_own() -> None:
 
 def test_the_end_of_an_earlier_sub_workflow_changes_nothing() -> None:
     sim = with_child()
-    late = sim.child_end_input(0)
+    late = sim.child_ended_input(0)
     sim.do(Cancel(ACTOR))
     assert not sim.do(late).has_rows
 

@@ -143,4 +143,4 @@ class Children:
         Nothing is recorded while an attempt needs a process: the status of its sub-workflow may not be read yet.
         """
         if not self.need_process:
-            self._units.state.child_ends_seen = max(self._units.state.child_ends_seen, number)
+            self._units.state.child_ended_seen = max(self._units.state.child_ended_seen, number)

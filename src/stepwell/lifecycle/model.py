@@ -25,9 +25,9 @@ class WorkflowState(Struct):
     """The changing columns of a workflow's row. `last_event` is the number of its last event, and versions the row.
 
     `wake_at` is None unless the workflow is parked: it only waits, and has no owner. It then needs a process at that
-    time, or never (`NEVER`) unless something from outside wakes it. `child_ends_seen` is how many ends of sub-workflows
-    its process has seen. `parent_id` and `depth`, the number of its ancestors, never change: they are None
-    and 0 unless it is a sub-workflow.
+    time, or never (`NEVER`) unless something from outside wakes it. `child_ended_seen` is how many ends of
+    sub-workflows its process has seen. `parent_id` and `depth`, the number of its ancestors, never change: they are
+    None and 0 unless it is a sub-workflow.
     """
 
     id: UUID
@@ -49,7 +49,7 @@ class WorkflowState(Struct):
     last_event: int = 0
     crashes: int = 0
     wake_at: datetime | None = None
-    child_ends_seen: int = 0
+    child_ended_seen: int = 0
     parent_id: UUID | None = None
     depth: int = 0
 

@@ -81,7 +81,7 @@ class WorkflowStore(Protocol):
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
         """Return the workflow as last committed, whichever process runs it. None if there is none in *scope*.
 
-        Its `child_ends_seen` is how many ends of sub-workflows are counted, so the caller must look at the open ones.
+        Its `child_ended_seen` is how many ends of sub-workflows are counted, so the caller must look at the open ones.
         """
 
     async def statuses(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> Mapping[UUID, WorkflowStatus]:

@@ -155,7 +155,7 @@ class WaitRow(Struct, frozen=True):
 class WorkflowRow(Struct):
     """A workflow with its steps, tasks and events. `record` contains the steps with their results, and an empty
     summary. `named` are the ids of the tasks whose files the workflow needs: its definition names them, or, for those
-    in `reused`, results that it has taken over. The counts from `child_ends` on are as in the table.
+    in `reused`, results that it has taken over. The counts from `child_ended_count` on are as in the table.
     """
 
     record: WorkflowRecord
@@ -173,7 +173,7 @@ class WorkflowRow(Struct):
     waits: dict[int, WaitRow] = field(default_factory=dict)
     signals: dict[str, StoredSignal] = field(default_factory=dict)
     items: dict[ItemKey, ItemState] = field(default_factory=dict)
-    child_ends: int = 0
+    child_ended_count: int = 0
     sub_workflows: int = 0
     sub_workflow_steps: int = 0
     sub_workflow_bytes: int = 0

@@ -118,7 +118,7 @@ class MemoryWorkflowStore(ProcessAdapter):
 
     async def child_statuses(self, scope: TenantScope, parent_id: UUID, child_ids: Collection[UUID]) -> ChildStatuses:
         statuses, parent = self._statuses(scope, child_ids), self._tables.find(scope, parent_id)
-        return ChildStatuses(statuses, 0 if parent is None else parent.child_ends)
+        return ChildStatuses(statuses, 0 if parent is None else parent.child_ended_count)
 
     async def refer(self, scope: TenantScope, workflow_id: UUID, paths: Collection[str]) -> None:
         row = self._tables.find(scope, workflow_id)
@@ -193,13 +193,13 @@ class MemoryWorkflowStore(ProcessAdapter):
         for row, decision in sorted(landing, key=lambda pair: pair[1].workflow.id.int):
             self._apply(transaction, row, decision)
             if (parent_id := decision.ended_child_of) is not None:
-                self._count_child_end(parent_id)
+                self._count_child_ended(parent_id)
         return lost
 
-    def _count_child_end(self, parent_id: UUID) -> None:
+    def _count_child_ended(self, parent_id: UUID) -> None:
         if (parent := self._tables.workflows.get(parent_id)) is None:
             return
-        parent.child_ends += 1
+        parent.child_ended_count += 1
         state = parent.record.state
         if state.wake_at is not None:
             state.wake_at = min(state.wake_at, self._tables.clock.now())
@@ -266,7 +266,7 @@ class MemoryWorkflowStore(ProcessAdapter):
                 row.signals[name] = signal
         row.named |= decision.named_files
         state = copy_of(decision.workflow)
-        if state.wake_at is not None and row.child_ends > state.child_ends_seen:
+        if state.wake_at is not None and row.child_ended_count > state.child_ended_seen:
             state.wake_at = min(state.wake_at, self._tables.clock.now())
         return state
 
@@ -478,7 +478,7 @@ def _loaded(row: WorkflowRow, tables: Tables) -> LoadedWorkflow:
     items = [structs.replace(row.items[place], result=None) for place in sorted(row.items)]
     results = [step.state.result for step in record.steps or []] + [item.result for item in row.items.values()]
     return LoadedWorkflow(
-        structs.replace(record.state, child_ends_seen=row.child_ends),
+        structs.replace(record.state, child_ended_seen=row.child_ended_count),
         record.tenant,
         record.created_by,
         record.origin_instance,

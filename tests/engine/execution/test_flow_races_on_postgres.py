@@ -426,8 +426,8 @@ async def test_a_parent_goes_on_once_after_an_end_in_another_process(processes: 
         check_history(await survivor.service.get(str(workflow)), await survivor.service.events(str(workflow)))
     for parent, child in zip(parents, children, strict=True):
         assert paid_for(processes.jobs.of(parent, child)) == {("own", None): 1, ("deep", None): 1, ("after", None): 1}
-    counted = await processes.sql.fetch("SELECT child_ends FROM workflows WHERE id = ANY($1)", parents)
-    assert [row["child_ends"] for row in counted] == [1] * _ROOM
+    counted = await processes.sql.fetch("SELECT child_ended_count FROM workflows WHERE id = ANY($1)", parents)
+    assert [row["child_ended_count"] for row in counted] == [1] * _ROOM
 
 
 async def have_ended(processes: Processes, parents: Collection[UUID], children: Collection[UUID]) -> bool:

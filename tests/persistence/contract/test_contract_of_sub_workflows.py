@@ -174,7 +174,7 @@ async def is_due(stored: Stored) -> bool:
 
 
 async def parked(stored: Stored, parent: ActiveWorkflow, seen: int = 0) -> None:
-    parent.run.state.child_ends_seen = seen
+    parent.run.state.child_ended_seen = seen
     assert await stored.workflow_store.write([park(parent, stored.clock.now() + LATER)]) == set()
 
 
@@ -188,7 +188,7 @@ async def test_a_parked_parent_is_due_after_the_end_of_a_sub_workflow(stored: St
     await stored.write(child, renamed("again"))  # it has ended already
     assert await is_due(stored)
     (admitted,) = (await stored.workflow_store.admit(OTHER, {"t": 9}, [])).loaded
-    assert (admitted.state.id, admitted.state.child_ends_seen) == (parent.workflow_id, 1)
+    assert (admitted.state.id, admitted.state.child_ended_seen) == (parent.workflow_id, 1)
     assert not await is_due(stored)
 
 
@@ -210,7 +210,7 @@ async def test_a_parent_that_has_seen_all_ends_stays_parked(stored: Stored) -> N
     assert not await is_due(stored)
     loaded = await stored.workflow_store.load(EVERY_TENANT, parent.workflow_id)
     assert loaded is not None
-    assert loaded.state.child_ends_seen == 2
+    assert loaded.state.child_ended_seen == 2
     await stored.write(parent, renamed())
     assert await stored.workflow_store.write([end(stored, children[2])]) == set()
     assert await is_due(stored)

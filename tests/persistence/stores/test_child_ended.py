@@ -66,7 +66,7 @@ async def write_behind(bench: Bench, first: Decision, *batch: Decision, commits:
 
 
 async def counted(bench: Bench, parent: ActiveWorkflow) -> int:
-    number: int = await bench.sql.fetchval("SELECT child_ends FROM workflows WHERE id = $1", parent.workflow_id)
+    number: int = await bench.sql.fetchval("SELECT child_ended_count FROM workflows WHERE id = $1", parent.workflow_id)
     return number
 
 
@@ -81,7 +81,7 @@ async def make_family(bench: Bench, children: int = 1) -> tuple[ActiveWorkflow, 
 
 
 def park_later(bench: Bench, parent: ActiveWorkflow, seen: int = 0) -> Decision:
-    parent.run.state.child_ends_seen = seen
+    parent.run.state.child_ended_seen = seen
     return park(parent, bench.clock.now() + LATER)
 
 

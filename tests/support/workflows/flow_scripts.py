@@ -136,8 +136,8 @@ def input_of(sim: SimulatedFlow, op: Op) -> Input | None:  # noqa: C901, PLR0912
             return RetryDue(position)
         case "decide" if undecided := sim.undecided():
             return sim.decide_input(pick(undecided))
-        case "child" if ends := sim.child_ends():
-            return sim.child_end_input(pick(ends))
+        case "child" if ends := sim.ending_children():
+            return sim.child_ended_input(pick(ends))
         case "follow" if sim.following:
             return sim.follow_input(sorted(sim.following)[op.pick % len(sim.following)])
         case "park":

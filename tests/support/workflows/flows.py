@@ -194,12 +194,12 @@ class SimulatedFlow(FlowRows):
             return Sending(position, task.id, Sent("", "", self.now))
         return Submitted(position, task.id, str(flow.child), {})
 
-    def child_ends(self) -> list[int]:
+    def ending_children(self) -> list[int]:
         """Return the positions whose sub-workflow may end now."""
         running = [task for task in self.run.open_tasks() if task.follow_up_until is None]
         return sorted(task.position for task in running if self.children.is_open(task))
 
-    def child_end_input(self, position: int) -> Input:
+    def child_ended_input(self, position: int) -> Input:
         task = self.run.open_task(position)
         assert task is not None
         return self._end_input(position, task)
@@ -283,7 +283,7 @@ class SimulatedFlow(FlowRows):
             self.claim()
         else:
             self.memory = self.load()
-            self.do(self.child_end_input(self.child_ends()[0]))
+            self.do(self.child_ended_input(self.ending_children()[0]))
         self.take_up()
         return True
 
@@ -324,8 +324,8 @@ class SimulatedFlow(FlowRows):
             self.do(self.follow_input(min(self.following)))
         elif undecided := [p for p in self.undecided() if self.status not in ENDED]:
             self.decide(undecided[0])
-        elif ends := self.child_ends():
-            self.do(self.child_end_input(ends[0]))
+        elif ends := self.ending_children():
+            self.do(self.child_ended_input(ends[0]))
         elif sleeping := self.sleeping():
             position = self.first_due(sleeping)
             self.now = max(self.now, self.wake[position])

@@ -180,9 +180,9 @@ SELECT id, status FROM workflows
 WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL AND {in_scope(2)}
 """  # noqa: S608 - built from a constant
 
-# `STATUSES` of sub-workflows, and `child_ends` of their parent $5.
+# `STATUSES` of sub-workflows, and `child_ended_count` of their parent $5.
 CHILD_STATUSES: Final = f"""
-SELECT id, status, child_ends, id <> $5 AND deleted_at IS NULL AS is_child FROM workflows
+SELECT id, status, child_ended_count, id <> $5 AND deleted_at IS NULL AS is_child FROM workflows
 WHERE id = ANY($1::uuid[] || $5::uuid) AND {in_scope(2)}
 """  # noqa: S608 - built from a constant
 
@@ -327,8 +327,8 @@ FROM locked WHERE u.id = locked.id RETURNING u.id
 
 LOAD_WORKFLOWS: Final = f"""
 SELECT id, tenant, created_by, origin_instance, config, suppress_subtask_events, definition_bytes, feature_level,
-       created_at, {names(workflows.LOADED)}, parent_step, parent_item, root_id, child_ends, {LOAD_SIGNALS} AS signals,
-       evaluates, CASE WHEN evaluates THEN inputs END AS inputs, named_files, reuse,
+       created_at, {names(workflows.LOADED)}, parent_step, parent_item, root_id, child_ended_count,
+       {LOAD_SIGNALS} AS signals, evaluates, CASE WHEN evaluates THEN inputs END AS inputs, named_files, reuse,
        CASE WHEN evaluates THEN ARRAY(SELECT label FROM labels AS l WHERE l.workflow_id = w.id) END AS labels,
        CASE WHEN status IN ('RUNNING', 'PAUSED', 'FAILED') THEN (
            SELECT sum(octet_length(s.result::text)) FROM steps AS s WHERE s.workflow_id = w.id AND s.result IS NOT NULL

@@ -111,7 +111,7 @@ class PostgresWorkflowStore(PostgresAdapter):
         async with self._permit():
             rows = await self._pool.fetch(sql.CHILD_STATUSES, list(child_ids), *astuple(scope), parent_id)
         statuses = {row["id"]: WorkflowStatus(row["status"]) for row in rows if row["is_child"]}
-        return ChildStatuses(statuses, sum(row["child_ends"] for row in rows if row["id"] == parent_id))
+        return ChildStatuses(statuses, sum(row["child_ended_count"] for row in rows if row["id"] == parent_id))
 
     async def refer(self, scope: TenantScope, workflow_id: UUID, paths: Collection[str]) -> None:
         async with self._permit():
@@ -291,7 +291,7 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
             open_tasks += await connection.fetch(sql.LOAD_ITEM_TASKS, with_items)
     loaded = {
         row["id"]: LoadedWorkflow(
-            replace(workflow_state(row), child_ends_seen=row["child_ends"]),
+            replace(workflow_state(row), child_ended_seen=row["child_ended_count"]),
             row["tenant"],
             row["created_by"],
             row["origin_instance"],

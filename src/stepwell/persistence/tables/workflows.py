@@ -97,7 +97,7 @@ class WorkflowColumns(_WorkflowStateColumns, _NewWorkflowColumns):
     parent_item = column.integer(nullable=True)
     root_id = column.uuid(nullable=True)
     depth = column.count()
-    child_ends = column.count()
+    child_ended_count = column.count()
     sub_workflows = column.count()
     sub_workflow_steps = column.count()
     sub_workflow_bytes = column.bigint(default=0)
@@ -233,12 +233,12 @@ _FENCE: Final[Columns] = (
     Column("fence_epoch", Integer(), info={"of": "decision", "field": "epoch"}),
     Column("fence_event", Integer(), info={"of": "decision", "field": "last_event"}),
 )
-_CHILD_ENDS_SEEN: Final = Column("child_ends_seen", Integer())
+_CHILD_ENDED_SEEN: Final = Column("child_ended_seen", Integer())
 # The rows of `INSERT` in `statements.engine_statements`, of `CHECKPOINT`, and of `CHECKPOINT_AND_FLOW`.
 NEW_WORKFLOW: Final = RowType("insert_workflow", _NEW + STATE, "config, new, stored, record, state")
 PLAIN_WORKFLOW: Final = RowType("checkpoint_workflow", _FENCE + STATE, "decision, state")
 WORKFLOW: Final = RowType(
-    "checkpoint_flow_workflow", (*_FENCE, *STATE, workflows.c.wake_at, _CHILD_ENDS_SEEN), "decision, state"
+    "checkpoint_flow_workflow", (*_FENCE, *STATE, workflows.c.wake_at, _CHILD_ENDED_SEEN), "decision, state"
 )
 workflow_state: Final = decoder((workflows.c.id, *LOADED), WorkflowState)
 _decode_record: Final[Decoder[dict[str, Any]]] = decoder(fields_of(_NEW, "record"), dict)
