@@ -68,7 +68,7 @@ class Decision(Struct):
 
     The rows to write in one transaction:
 
-    - `workflow`, `tasks`, `events`, `deliveries`, `reservations` and `cleanup`.
+    - `workflow`, `tasks`, `events`, `deliveries`, `key_claims` and `cleanup`.
     - `steps`, by position. Positions beyond those of the definition are items. `new_items` are to be inserted.
       `has_flow_steps`: an item, the state of a step's flow control, or a step that a person has skipped is among these
       rows.
@@ -93,7 +93,7 @@ class Decision(Struct):
     tasks: dict[UUID, Task] = field(default_factory=dict)
     events: list[HistoryEvent] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
-    reservations: list[KeyClaim] = field(default_factory=list)
+    key_claims: list[KeyClaim] = field(default_factory=list)
     cleanup: CleanupChange | None = None
     labels: dict[str, str] | UnsetType | None = UNSET
     commands: tuple[CommandMark, ...] = ()
@@ -132,7 +132,7 @@ class Decision(Struct):
     @property
     def has_side_rows(self) -> bool:
         """True if the decision has rows of webhooks, requests or cleanups, or changes the labels."""
-        if self.deliveries or self.reservations or self.cleanup or self.commands:
+        if self.deliveries or self.key_claims or self.cleanup or self.commands:
             return True
         return self.labels is not UNSET or self.budget is not UNSET
 
@@ -166,14 +166,14 @@ class Decision(Struct):
     def rows(self) -> int:
         """The number of rows to write. The row of the workflow is one of them, and so are all its labels together."""
         number = 1 + len(self.steps) + len(self.tasks) + len(self.events) + len(self.deliveries)
-        number += len(self.reservations) + len(self.commands) + (self.labels is not UNSET)
+        number += len(self.key_claims) + len(self.commands) + (self.labels is not UNSET)
         if self.budget is not UNSET:
             number += len(self.budget.settlements)
         return number + len(self.waits) + len(self.signals) + len(self.new_items)
 
     def mark(self, marks: RequestMarks) -> None:
         if marks.claim is not None:
-            self.reservations.append(marks.claim)
+            self.key_claims.append(marks.claim)
         if marks.command is not None:
             self.commands += (marks.command,)
 
@@ -232,7 +232,7 @@ class Decision(Struct):
         self.effects += later.effects
         if later.has_side_rows:
             self.deliveries += later.deliveries
-            self.reservations += later.reservations
+            self.key_claims += later.key_claims
             self.commands += later.commands
             self.cleanup = later.cleanup or self.cleanup
             self.labels = self.labels if later.labels is UNSET else later.labels

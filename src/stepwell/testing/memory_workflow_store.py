@@ -235,7 +235,7 @@ class MemoryWorkflowStore(ProcessAdapter):
             command = self._tables.commands[mark.id]
             command.outcome = mark.outcome
             self._tables.notify_command(command.requester, "ended", mark.id)
-        for claim in decision.reservations:
+        for claim in decision.key_claims:
             self._tables.mark_applied(claim, workflow_id)
         if decision.cleanup is not None or decision.budget is not UNSET:
             self._apply_side_rows(row, decision)

@@ -120,7 +120,7 @@ async def test_a_create_whose_key_was_taken_over_has_no_effect(stored: Stored) -
 async def started(stored: Stored, key_claim: KeyClaim) -> tuple[UUID, Decision]:
     handle = await stored.make(owner=None)
     decision = stored.decide(handle, Start("alice", uuid4(), ME))
-    decision.reservations.append(key_claim)
+    decision.key_claims.append(key_claim)
     return handle.workflow_id, decision
 
 
@@ -139,7 +139,7 @@ async def test_a_verb_that_does_not_land_marks_nothing(stored: Stored) -> None:
     assert loaded is not None
     await stored.write(handle, renamed())
     decision = stored.decide(type(handle)(loaded), Start("alice", uuid4(), ME))
-    decision.reservations.append(key_claim)
+    decision.key_claims.append(key_claim)
     assert await stored.workflow_store.write([decision]) == {handle.workflow_id}
     assert (await claim(stored, TOKENS[1])).mine
 

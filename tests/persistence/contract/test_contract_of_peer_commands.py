@@ -50,7 +50,7 @@ async def carry_out(stored: Stored, handle: ActiveWorkflow, command: Command) ->
     decision = stored.decide(handle, Pause("alice"))
     decision.commands = (CommandMark(command.id, PAUSED),)
     if command.claim is not None:
-        decision.reservations.append(command.claim)
+        decision.key_claims.append(command.claim)
     return await stored.workflow_store.write([decision]) == set()
 
 

@@ -55,7 +55,7 @@ class Race:
         """Write the effect of the command. Return whether it was written."""
         decision = self.bench.decide(self.handle, Pause("alice"))
         decision.commands = (CommandMark(self.command.id, APPLIED),)
-        decision.reservations.append(self.claim)
+        decision.key_claims.append(self.claim)
         return await self.bench.workflow_store.write([decision]) == set()
 
     async def status(self) -> WorkflowStatus:

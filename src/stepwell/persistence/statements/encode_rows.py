@@ -91,7 +91,7 @@ def more_rows(batch: Sequence[Decision], *, child_ended: bool = False) -> MoreRo
         for decision in batch
         for delivery in decision.deliveries
     ]
-    keys = [KEY.encode(decision.workflow.id.bytes, claim) for decision in batch for claim in decision.reservations]
+    keys = [KEY.encode(decision.workflow.id.bytes, claim) for decision in batch for claim in decision.key_claims]
     begun = [decision.workflow.id for decision in batch if decision.cleanup is CleanupChange.BEGUN]
     ended = [decision.workflow.id for decision in batch if decision.cleanup is CleanupChange.ENDED]
     changed = {decision.workflow.id: decision.labels or {} for decision in batch if decision.labels is not UNSET}
