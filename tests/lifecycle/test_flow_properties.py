@@ -63,13 +63,13 @@ def check_as_predicted(sim: SimulatedFlow, predicted: list[Predicted]) -> None:
 
 def check_results(sim: SimulatedFlow, position: int, end: Predicted) -> None:
     """The items of a COMPLETED step have ended as its definition says, and the results are of the runs that count."""
-    items = [row for _, row in sorted(sim.item_rows.items()) if row.place.step == position]
+    items = [row for _, row in sorted(sim.item_rows.items()) if row.item_key.step == position]
     assert [row.status for row in items] == end.items
     if None in end.runs:
         assert sim.result(position) == {"run": end.runs[None]}
     for row in items:
         if row.status is COMPLETED:
-            assert json.decode(row.result or b"") == {"run": end.runs[row.place.item]}
+            assert json.decode(row.result or b"") == {"run": end.runs[row.item_key.item]}
 
 
 def check_money(sim: SimulatedFlow) -> None:
@@ -115,7 +115,7 @@ def test_resume_runs_only_what_did_not_complete(make: Setup, script: list[Op]) -
     if sim.drive() is not WorkflowStatus.FAILED:
         return
     kept = {position: row.result for position, row in enumerate(sim.step_rows) if row.status is COMPLETED}
-    kept_items = {(row.place.step, row.place.item) for row in sim.item_rows.values() if row.status is COMPLETED}
+    kept_items = {(row.item_key.step, row.item_key.item) for row in sim.item_rows.values() if row.status is COMPLETED}
     runs = [sim.run_number(position) for position in range(len(sim.specs))]
     sim.specs, sim.config = [healed(spec) for spec in sim.specs], replace(sim.config, workflow_timeout_s=None)
     before = len(sim.events)

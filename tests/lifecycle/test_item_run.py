@@ -14,12 +14,12 @@ def test_at_most_so_many_items_are_under_way_and_the_first_ones_begin_first() ->
     sim = flow(StepSpec(items=4, concurrency=2))
     answer(sim, 0)
     first, second = sim.startable()
-    assert (sim.item_rows[first].place, sim.item_rows[second].place) == ((0, 0), (0, 1))
+    assert (sim.item_rows[first].item_key, sim.item_rows[second].item_key) == ((0, 0), (0, 1))
     for position in (first, second):
         sim.do(sim.dispatch_input(position))
     assert sim.startable() == []
     sim.do(sim.end_input(second))
-    assert [sim.item_rows[position].place for position in sim.startable()] == [(0, 2)]
+    assert [sim.item_rows[position].item_key for position in sim.startable()] == [(0, 2)]
 
 
 def test_an_item_that_finds_no_room_and_cancels_the_others_ends_the_workflow() -> None:
@@ -77,7 +77,7 @@ def test_the_items_of_a_step_are_not_evaluated_again_after_a_failure() -> None:
     sim.resume()
     assert sim.questions[0].items is False
     answer(sim, 0)
-    assert [sim.item_rows[position].place for position in sim.startable()] == [(0, 1)]
+    assert [sim.item_rows[position].item_key for position in sim.startable()] == [(0, 1)]
 
 
 def test_a_step_with_items_is_pending_while_the_workflow_is_paused_and_none_is_under_way() -> None:

@@ -72,7 +72,7 @@ class Attempts:
             began = now if resolved.run_if is _ALL_COMPLETED else units.begin_of_attempt(resolved, now)
             task = Task(input_.task_id, position, unit.attempt, provider, seed=input_.seed, started_at=began)
             if self._items is not None and isinstance(unit, ItemState):
-                task.place = unit.place
+                task.item_key = unit.item_key
             if self._children is not None:
                 self._children.begin(unit, task.id)
             unit.status, unit.task_id, unit.next_attempt_at = _STEP_RUNNING, task.id, None
@@ -89,7 +89,7 @@ class Attempts:
         """Count an item that begins. Return False if it fails instead."""
         if isinstance(unit, ItemState) and unit.status is StepStatus.PENDING:
             assert self._items is not None
-            self._items.groups[unit.place.step].begin()
+            self._items.groups[unit.item_key.step].begin()
             if self._units.output_budget.is_used_up:
                 self._steps.fail_without_room(decision, unit, now)
                 return False

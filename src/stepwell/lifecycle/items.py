@@ -79,7 +79,7 @@ class ItemGroup:
         """The error of the step: that of its first failed item."""
         failed = [item for item in self.items if item.status is StepStatus.FAILED]
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        return f"item {failed[0].place.item}: {failed[0].error_message}{more}"
+        return f"item {failed[0].item_key.item}: {failed[0].error_message}{more}"
 
     def take(self) -> list[int]:
         """Let the next items count in `max_concurrency`. Return their positions in order."""
@@ -122,9 +122,9 @@ class Items:
         by_step: dict[int, list[ItemState]] = {
             step.position: [] for step in units.steps if step.flow is not None and step.flow.items is not None
         }
-        for item in sorted(items, key=lambda item: item.place):
-            item.position = unit_position(len(units.steps), item.place)
-            by_step[item.place.step].append(item)
+        for item in sorted(items, key=lambda item: item.item_key):
+            item.position = unit_position(len(units.steps), item.item_key)
+            by_step[item.item_key.step].append(item)
         self._count = sum(map(len, by_step.values()))
         for position, own in by_step.items():
             self._add_group(position, own)
@@ -148,7 +148,7 @@ class Items:
 
     def group_of(self, unit: StepState) -> ItemGroup | None:
         """Return the group of an item; None for a step."""
-        return self.groups[unit.place.step] if isinstance(unit, ItemState) else None
+        return self.groups[unit.item_key.step] if isinstance(unit, ItemState) else None
 
     def add(self, decision: Decision, step: StepState, values: Sequence[bytes], now: datetime) -> str | None:
         """Add the items of the step. Return an error instead if there would be too many."""
@@ -159,7 +159,7 @@ class Items:
             return f"the workflow would have {total:,} items; it has at most {MAX_WORKFLOW_ITEMS:,}"
         keys = [ItemKey(step.position, number) for number in range(len(values))]
         items = [
-            ItemState(unit_position(len(self._units.steps), key), updated_at=now, place=key, value=value)
+            ItemState(unit_position(len(self._units.steps), key), updated_at=now, item_key=key, value=value)
             for key, value in zip(keys, values, strict=True)
         ]
         step.flow = replace(step.flow or NO_FLOW, items=len(items))

@@ -204,7 +204,7 @@ class ItemState(StepState, kw_only=True, gc=False):
     `value` is encoded JSON.
     """
 
-    place: ItemKey
+    item_key: ItemKey
     value: bytes
 
 
@@ -230,7 +230,7 @@ class Task(Struct):
     `seed` is stored with INTENT, so that a recovery renders the same image. `sent` is None until a request is about to
     be sent to a provider; `remote_id` and `urls` are None until the provider has answered. If an attempt was
     abandoned with a job at a provider, it is followed up until `follow_up_until`, or until its `cancel_receipt` is
-    final; `follow_up_until` is then None. `place` is that of its item; None if it is no item's. Attempts with equal
+    final; `follow_up_until` is then None. `item_key` is that of its item; None if it is no item's. Attempts with equal
     `fingerprint` do equal work; it is None without a provider, and before the inputs are known.
     """
 
@@ -252,7 +252,7 @@ class Task(Struct):
     error: str | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
-    place: ItemKey | None = None
+    item_key: ItemKey | None = None
     fingerprint: str | None = None
 
 

@@ -121,7 +121,7 @@ class RemoteTransitions:
 
     def _emit(self, decision: Decision, now: datetime, kind: EventType, task: Task, **data: Any) -> None:
         position = task.position
-        if task.place is not None:
-            position, data = task.place.step, {"item": task.place.item, **data}
+        if task.item_key is not None:
+            position, data = task.item_key.step, {"item": task.item_key.item, **data}
         step_id = self._resolved_steps[position].step_id
         decision.emit(self._state, now, kind, SERVICE, step_id=step_id, task_id=task.id, data=data)

@@ -92,8 +92,8 @@ class Run:
 
     def __init__(self, stored: StoredRun) -> None:
         for task in stored.open_tasks:
-            if task.place is not None:
-                task.position = unit_position(len(stored.steps), task.place)
+            if task.item_key is not None:
+                task.position = unit_position(len(stored.steps), task.item_key)
         flows = [resolved.flow for resolved in stored.resolved_steps if resolved.flow is not None]
         self.state, self.config = stored.state, stored.config
         self._units = units = Units(stored)

@@ -119,7 +119,7 @@ class StepTransitions:
                 self._begin_wait(decision, unit, WaitKind.DECISION, terms, now)
             return
         if self._items is not None and isinstance(unit, ItemState) and unit.status is StepStatus.PENDING:
-            self._items.groups[unit.place.step].begin()
+            self._items.groups[unit.item_key.step].begin()
         units.backoff.discard(unit.position)
         if (refusal := units.output_budget.refusal(input_.result)) is not None:
             unit.error_message = units.output_budget.shorten(refusal)
@@ -148,7 +148,7 @@ class StepTransitions:
             decision.record(unit, now, task)
             unit.result = None  # only the row has it
             self._units.emit(decision, now, _COMPLETED_EVENT, unit)
-            group = self._items.groups[unit.place.step]
+            group = self._items.groups[unit.item_key.step]
             group.end(unit)
             self.continue_items(decision, group, now)
         else:
@@ -245,7 +245,7 @@ class StepTransitions:
             unit.status, unit.next_attempt_at = StepStatus.PENDING, None
             decision.record(unit, now)
             if isinstance(unit, ItemState) and (group := self._group_of(unit)) is not None:
-                items.setdefault(step_id, []).append(unit.place.item)
+                items.setdefault(step_id, []).append(unit.item_key.item)
                 group.running -= 1
             else:
                 steps.append(step_id)
@@ -370,7 +370,7 @@ class StepTransitions:
 
     def _fail_item(self, decision: Decision, item: ItemState, task: Task | None, now: datetime) -> None:
         assert self._items is not None
-        group, units = self._items.groups[item.place.step], self._units
+        group, units = self._items.groups[item.item_key.step], self._units
         item.next_attempt_at = None
         decision.record(item, now, task)
         group.end(item)
@@ -393,7 +393,7 @@ class StepTransitions:
                 item.status, item.next_attempt_at = StepStatus.PENDING, None
                 decision.record(item, now)
                 group.running -= 1
-                held.append(item.place.item)
+                held.append(item.item_key.item)
             group.hold_back(position)
             units.ready.discard(position)
             units.backoff.discard(position)

@@ -199,6 +199,6 @@ class Units:
         self, decision: Decision, now: datetime, kind: EventType, unit: StepState, actor: str = SERVICE, **data: Any
     ) -> None:
         if type(unit) is not StepState and isinstance(unit, ItemState):  # hot path: most are steps
-            data = {"item": unit.place.item, **data}
+            data = {"item": unit.item_key.item, **data}
         step_id = self.resolved_units[unit.position].step_id
         decision.emit(self.state, now, kind, actor, step_id=step_id, task_id=unit.task_id, data=data)

@@ -42,7 +42,7 @@ def earlier_results(workflow_id: UUID, units: Iterable[CompletedUnit], tasks: It
     """
     by_unit: dict[UnitKey, list[Task]] = defaultdict(list)
     for task in tasks:
-        key = UnitKey(task.position, None) if task.place is None else UnitKey(*task.place)
+        key = UnitKey(task.position, None) if task.item_key is None else UnitKey(*task.item_key)
         by_unit[key].append(task)
     found = (_earlier_result(workflow_id, unit, by_unit.get(unit.key, [])) for unit in units)
     return [each for each in found if each is not None]

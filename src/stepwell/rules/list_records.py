@@ -188,9 +188,9 @@ class TaskCursor(NamedTuple):
 
     @classmethod
     def of(cls, task: Task) -> "TaskCursor":
-        if task.place is None:
+        if task.item_key is None:
             return cls(task.position, task.attempt)
-        return cls(task.place.step, task.place.item * ITEM_ATTEMPTS + task.attempt)
+        return cls(task.item_key.step, task.item_key.item * ITEM_ATTEMPTS + task.attempt)
 
 
 class TaskSlice(Struct, frozen=True):

@@ -14,8 +14,8 @@ def completed_units(row: WorkflowRow) -> dict[UnitKey, tuple[StepRecord, StepSta
     """Return the COMPLETED steps and items that have results of their own, in their order."""
     steps = row.record.steps or []
     units: list[tuple[UnitKey, StepState]] = [(UnitKey(step.resolved.position, None), step.state) for step in steps]
-    items: list[ItemState] = [row.items[place] for place in sorted(row.items)]
-    units += [(UnitKey(*item.place), item) for item in items]
+    items: list[ItemState] = [row.items[key] for key in sorted(row.items)]
+    units += [(UnitKey(*item.item_key), item) for item in items]
     units.sort(key=lambda unit: (unit[0].step, -1 if unit[0].item is None else unit[0].item))
     return {
         key: (steps[key.step], state)

@@ -17,7 +17,7 @@ from stepwell.testing.memory_tables import WorkflowRow, within_bytes
 
 
 def items_of(row: WorkflowRow, step: StepRecord) -> list[ItemState]:
-    return [row.items[place] for place in sorted(row.items) if place.step == step.resolved.position]
+    return [row.items[key] for key in sorted(row.items) if key.step == step.resolved.position]
 
 
 def stored_result(row: WorkflowRow, step: StepRecord) -> bytes | None:
@@ -79,7 +79,7 @@ def item_slice(
     if step.definition.for_each is UNSET:
         return ItemSlice(has_items=False)
     matching = [item for item in items_of(row, step) if not query.statuses or item.status in query.statuses]
-    behind = [item for item in matching if item.place.item > query.after]
+    behind = [item for item in matching if item.item_key.item > query.after]
     page = behind[query.skip : query.skip + count]
     read = within_bytes(page, lambda item: len(item.value) + len(item.result or b""), max_bytes)
     records = [_record(row, item) for item in read]
@@ -87,10 +87,10 @@ def item_slice(
 
 
 def _record(row: WorkflowRow, item: ItemState) -> ItemRecord:
-    tasks = [stored.task for stored in row.tasks.values() if stored.task.place == item.place]
+    tasks = [stored.task for stored in row.tasks.values() if stored.task.item_key == item.item_key]
     latest = next((task for task in tasks if task.id == item.task_id), None)
     result = item.result if item.status is StepStatus.COMPLETED else None
-    state = structs.replace(item, result=result, position=item.place.step)
+    state = structs.replace(item, result=result, position=item.item_key.step)
     if latest is None:
         return ItemRecord(state)
     model = None if latest.sent is None else latest.sent.model

@@ -33,7 +33,7 @@ class _Member(Struct):
         final, position = (self.row.record.steps or [])[self.row.final_position], self.row.final_position
         is_done = final.state.status is StepStatus.COMPLETED and final.resolved.task_type is not TaskType.SUBWORKFLOW
         if self.is_final and is_done:
-            items = [item for place, item in self.row.items.items() if place.step == position]
+            items = [item for key, item in self.row.items.items() if key.step == position]
             results = b" ".join(unit.result or b"" for unit in (final.state, *items))
             self.named = self.named | set(re.findall(PATH_IN_JSON, results.decode()))
 
@@ -43,7 +43,7 @@ class _Member(Struct):
 
     def unit(self, task: Task) -> StepState:
         """Return the step or item that *task* is an attempt at."""
-        return self._step(task).state if task.place is None else self.row.items[task.place]
+        return self._step(task).state if task.item_key is None else self.row.items[task.item_key]
 
     def repeats(self, task: Task) -> bool:
         flow = self._step(task).resolved.flow
@@ -55,7 +55,7 @@ class _Member(Struct):
         return any((state.flow or NO_FLOW).given_by is not None for state in states)
 
     def step_of(self, task: Task) -> StepOrItem:
-        return StepOrItem(self._step(task).resolved.step_id, None if task.place is None else task.place.item)
+        return StepOrItem(self._step(task).resolved.step_id, None if task.item_key is None else task.item_key.item)
 
     def is_final_file(self, task: Task, output: Output) -> bool:
         return self.is_final_task(task) or output.path in self.named
@@ -126,9 +126,9 @@ def _reused(member: _Member, paths: StepPaths) -> Iterator[StoredOutput]:
     for unit in [*units, *member.row.items.values()]:
         if unit.flow is None or (reused := unit.flow.reused) is None or reused.task_id is None:
             continue
-        place = unit.place if isinstance(unit, ItemState) else None
-        position = unit.position if place is None else place.step
-        as_task = Task(reused.task_id, position, 0, None, place=place)
+        key = unit.item_key if isinstance(unit, ItemState) else None
+        position = unit.position if key is None else key.step
+        as_task = Task(reused.task_id, position, 0, None, item_key=key)
         for number, output in enumerate(reused.outputs, 1):
             yield StoredOutput(
                 cursor=OutputCursor(member.row.record.id, *TaskCursor.of(as_task), number),
@@ -146,21 +146,21 @@ def _given(tables: Tables, member: _Member, paths: StepPaths) -> Iterator[Stored
         (StepOrItem(step.resolved.step_id, None), ItemKey(step.resolved.position, 0), step.state) for step in steps
     ]
     units += [
-        (StepOrItem(steps[place.step].resolved.step_id, place.item), place, item)
-        for place, item in member.row.items.items()
-        if (steps[place.step].state.flow or NO_FLOW).given_by is None
+        (StepOrItem(steps[key.step].resolved.step_id, key.item), key, item)
+        for key, item in member.row.items.items()
+        if (steps[key.step].state.flow or NO_FLOW).given_by is None
     ]
-    for unit, place, state in units:
+    for unit, key, state in units:
         if state.status is not StepStatus.COMPLETED or (state.flow or NO_FLOW).given_by is None:
             continue
         named = dict.fromkeys(re.findall(PATH_IN_JSON, (state.result or b"").decode()))
         for number, path in enumerate(named, 1):
             owner = UUID(path.split("/")[1])
             if (output := _stored(tables, owner, path)) is not None:
-                attempt = place.item * ITEM_ATTEMPTS + state.attempt + 1
-                is_final = (member.is_final and place.step == member.row.final_position) or path in member.named
+                attempt = key.item * ITEM_ATTEMPTS + state.attempt + 1
+                is_final = (member.is_final and key.step == member.row.final_position) or path in member.named
                 yield StoredOutput(
-                    cursor=OutputCursor(member.row.record.id, place.step, attempt, number),
+                    cursor=OutputCursor(member.row.record.id, key.step, attempt, number),
                     output=output,
                     task_id=owner,
                     step_path=paths.path([*member.steps, unit]),

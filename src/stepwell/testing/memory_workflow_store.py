@@ -217,8 +217,8 @@ class MemoryWorkflowStore(ProcessAdapter):
         _apply_steps(row, decision)
         for task_id, decided in decision.tasks.items():
             task = copy_of(decided)
-            if task.place is not None:
-                task.position = task.place.step  # that of the item is only known in memory
+            if task.item_key is not None:
+                task.position = task.item_key.step  # that of the item is only known in memory
             stored = row.tasks.get(task_id)
             count_cost(self._tables, record, None if stored is None else stored.task, task)
             if stored is None:
@@ -427,11 +427,11 @@ def _apply_steps(row: WorkflowRow, decision: Decision) -> None:
     """Write steps and items. Those that repeat keep their best results so far."""
     steps = row.record.steps or []
     for item in decision.new_items:
-        row.items[item.place] = copy_of(item)
+        row.items[item.item_key] = copy_of(item)
     for position, state in decision.steps.items():
         if isinstance(state, ItemState):
-            before = row.items[state.place]
-            row.items[state.place] = structs.replace(state, result=state.result or before.result)
+            before = row.items[state.item_key]
+            row.items[state.item_key] = structs.replace(state, result=state.result or before.result)
         else:
             best = None if state.flow is None else steps[position].state.result
             steps[position].state = structs.replace(state, result=state.result or best)
@@ -475,7 +475,7 @@ def _loaded(row: WorkflowRow, tables: Tables) -> LoadedWorkflow:
     record = row.record
     root = None if record.parent is None else tables.workflows.get(record.parent.root_id)
     steps = [structs.replace(step, state=structs.replace(step.state, result=None)) for step in record.steps or []]
-    items = [structs.replace(row.items[place], result=None) for place in sorted(row.items)]
+    items = [structs.replace(row.items[key], result=None) for key in sorted(row.items)]
     results = [step.state.result for step in record.steps or []] + [item.result for item in row.items.values()]
     return LoadedWorkflow(
         structs.replace(record.state, child_ended_seen=row.child_ended_count),

@@ -25,7 +25,7 @@ async def read(
 
 
 def numbers(page: ItemSlice) -> list[int]:
-    return [each.state.place.item for each in page.items]
+    return [each.state.item_key.item for each in page.items]
 
 
 async def test_items_have_their_values_results_and_attempts(stored: Stored) -> None:

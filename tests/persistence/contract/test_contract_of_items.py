@@ -32,7 +32,7 @@ async def test_items_are_loaded_as_they_were_written(stored: Stored) -> None:
     await workflow.complete(0, {"f": 1})
     await workflow.write(workflow.dispatch(1))
     loaded = await workflow.load()
-    assert [(item.place, item.value, item.status) for item in loaded.items] == [
+    assert [(item.item_key, item.value, item.status) for item in loaded.items] == [
         (ItemKey(0, 0), b'{"a":1.0}', COMPLETED),
         (ItemKey(0, 1), b"null", RUNNING),
         (ItemKey(0, 2), '"ü"'.encode(), PENDING),
@@ -43,7 +43,7 @@ async def test_items_are_loaded_as_they_were_written(stored: Stored) -> None:
     assert flow is not None
     assert (loaded.steps[0].state.status, flow.items) == (RUNNING, 3)
     (task,) = loaded.open_tasks
-    assert (task.id, task.attempt, task.place) == (workflow.open_task(1).id, 1, ItemKey(0, 1))
+    assert (task.id, task.attempt, task.item_key) == (workflow.open_task(1).id, 1, ItemKey(0, 1))
 
 
 async def test_a_run_that_is_loaded_equals_the_one_that_was_not_interrupted(stored: Stored) -> None:
@@ -70,7 +70,7 @@ async def test_new_items_and_their_first_attempts_are_one_transaction(stored: St
         (b'"x"', COMPLETED, 1),
         (b'"y"', RUNNING, 1),
     ]
-    assert [task.place for task in loaded.open_tasks] == [ItemKey(0, 1)]
+    assert [task.item_key for task in loaded.open_tasks] == [ItemKey(0, 1)]
 
 
 async def test_items_of_a_process_that_has_lost_the_workflow_are_not_written(stored: Stored) -> None:
@@ -96,7 +96,7 @@ async def test_claims_load_items(stored: Stored) -> None:
     await stored.leases.renew(OTHER, 60.0)
     (claimed,) = await stored.claim(OTHER)
     assert [item.status for item in claimed.items] == [PENDING, RUNNING]
-    assert [task.place for task in claimed.open_tasks] == [ItemKey(0, 1)]
+    assert [task.item_key for task in claimed.open_tasks] == [ItemKey(0, 1)]
 
 
 async def all_tasks(stored: Stored, workflow: ItemWorkflow) -> list[Task]:
@@ -105,7 +105,7 @@ async def all_tasks(stored: Stored, workflow: ItemWorkflow) -> list[Task]:
 
 
 def task_of(tasks: list[Task], item: int) -> Task:
-    return next(task for task in tasks if task.place == ItemKey(0, item))
+    return next(task for task in tasks if task.item_key == ItemKey(0, item))
 
 
 async def test_each_item_counts_its_own_attempts(stored: Stored) -> None:
@@ -117,7 +117,7 @@ async def test_each_item_counts_its_own_attempts(stored: Stored) -> None:
     workflow.decide(RetryDue(failure.position))
     await workflow.write(workflow.dispatch(1))
     tasks = await stored.here.reader.tasks(EVERY_TENANT, workflow.workflow_id, include_deleted=False)
-    assert [(each.task.position, each.task.place, each.task.attempt, each.step_id) for each in tasks or ()] == [
+    assert [(each.task.position, each.task.item_key, each.task.attempt, each.step_id) for each in tasks or ()] == [
         (0, ItemKey(0, 0), 1, "a"),
         (0, ItemKey(0, 1), 1, "a"),
         (0, ItemKey(0, 1), 2, "a"),
@@ -140,18 +140,18 @@ async def test_a_cleanup_and_a_list_take_the_tasks_of_items_page_by_page(stored:
         await workflow.complete(item, {})
     await workflow.write(Cancel("alice"))
     await workflow.write(Cleanup("alice", cleanup_tasks=True))
-    pages, place = list[list[int]](), BEFORE_ALL_TASKS
-    while page := await stored.here.cleanups.next_tasks(ME, workflow.workflow_id, place, 2):
-        places = [each.record.task.place for each in page]
+    pages, cursor = list[list[int]](), BEFORE_ALL_TASKS
+    while page := await stored.here.cleanups.next_tasks(ME, workflow.workflow_id, cursor, 2):
+        places = [each.record.task.item_key for each in page]
         pages.append([item.item for item in places if item is not None])
-        place = TaskCursor.of(page[-1].record.task)
+        cursor = TaskCursor.of(page[-1].record.task)
     assert pages == [[0, 1], [2]]
     after = TaskCursor.of(task_of(await all_tasks(stored, workflow), 1))
     rest = await stored.here.reader.task_slice(
         EVERY_TENANT, workflow.workflow_id, after, 9, 10_000, include_deleted=True
     )
     assert rest is not None
-    assert [each.task.place for each in rest.tasks] == [ItemKey(0, 2)]
+    assert [each.task.item_key for each in rest.tasks] == [ItemKey(0, 2)]
 
 
 async def test_the_best_result_of_an_item_is_kept_while_it_repeats(stored: Stored) -> None:

@@ -35,7 +35,7 @@ SLOT = WaitsForSlot(
 
 
 def item(number: int, status: StepStatus, **members: object) -> ItemState:
-    return ItemState(-1, status, place=ItemKey(0, number), value=b"0", **members)  # type: ignore[arg-type]
+    return ItemState(-1, status, item_key=ItemKey(0, number), value=b"0", **members)  # type: ignore[arg-type]
 
 
 def reason_of(
@@ -59,9 +59,9 @@ def reason_of(
 
 
 def task(number: int, **members: object) -> Task:
-    place = ItemKey(0, number)
+    key = ItemKey(0, number)
     sent = Sent("model", "d", NOW)
-    return Task(UUID(int=number), 0, 1, ProviderType.CUSTOM, sent=sent, place=place, **members)  # type: ignore[arg-type]
+    return Task(UUID(int=number), 0, 1, ProviderType.CUSTOM, sent=sent, item_key=key, **members)  # type: ignore[arg-type]
 
 
 def test_the_items_of_a_step_are_counted_with_the_reasons_of_those_that_are_under_way() -> None:

@@ -132,7 +132,7 @@ def check_groups(run: Run, items: Items, rows: Mapping[int, ItemState], *, stopp
     """
     assert sum(len(group.items) for group in items.groups.values()) == len(rows)
     for position, group in items.groups.items():
-        statuses = [row.status for row in rows.values() if row.place.step == position]
+        statuses = [row.status for row in rows.values() if row.item_key.step == position]
         assert group.completed == statuses.count(StepStatus.COMPLETED)
         assert group.failed == statuses.count(StepStatus.FAILED)
         assert group.running == statuses.count(StepStatus.RUNNING) <= group.rule.max_concurrency

@@ -13,12 +13,12 @@ class Children:
 
     def __init__(self) -> None:
         self.statuses: dict[UUID, WorkflowStatus] = {}
-        self._places: dict[UUID, tuple[int, int]] = {}
+        self._keys: dict[UUID, tuple[int, int]] = {}
 
-    def create(self, child: UUID, place: tuple[int, int]) -> None:
-        """Create the sub-workflow, or continue it; each place has one."""
-        assert (child in self._places) == (place in self._places.values())
-        assert self._places.setdefault(child, place) == place
+    def create(self, child: UUID, key: tuple[int, int]) -> None:
+        """Create the sub-workflow, or continue it; each key has one."""
+        assert (child in self._keys) == (key in self._keys.values())
+        assert self._keys.setdefault(child, key) == key
         self.statuses[child] = WorkflowStatus.RUNNING
 
     def is_open(self, task: Task) -> bool:

@@ -47,7 +47,9 @@ class FlowRows:
         """Return the spec of the step, and the number of the item at the position; None for the step itself."""
         row = self.row(position)
         return (
-            (self.specs[row.place.step], row.place.item) if isinstance(row, ItemState) else (self.specs[position], None)
+            (self.specs[row.item_key.step], row.item_key.item)
+            if isinstance(row, ItemState)
+            else (self.specs[position], None)
         )
 
     def run_number(self, position: int) -> int:
@@ -82,7 +84,7 @@ class FlowRows:
         return run
 
     def unit(self, task: Task) -> int:
-        return task.position if task.place is None else unit_position(len(self.resolved_steps), task.place)
+        return task.position if task.item_key is None else unit_position(len(self.resolved_steps), task.item_key)
 
     def commit(self, decision: Decision) -> None:
         assert (decision.owner, decision.epoch) == (self.workflow.owner, self.workflow.epoch)
@@ -106,7 +108,7 @@ class FlowRows:
             else:
                 self.step_rows[position] = row
         for task in decision.tasks.values():  # a row of a task has the position of its step
-            position = task.position if task.place is None else task.place.step
+            position = task.position if task.item_key is None else task.item_key.step
             self.task_rows[task.id] = replace(task, position=position)
         _store(self.signal_rows, decision.signals)
         _store(self.shown_rows, decision.waits)

@@ -171,7 +171,7 @@ def by_hand(sim: SimulatedFlow, op: Op, result: bytes | None) -> EndByHand:
     """Return the end of a step or of an item by hand, which may be refused."""
     row = [*sim.step_rows, *sim.item_rows.values()][op.pick % (len(sim.step_rows) + len(sim.item_rows))]
     if isinstance(row, ItemState):
-        return EndByHand(ACTOR, row.place.step, row.place.item, result)
+        return EndByHand(ACTOR, row.item_key.step, row.item_key.item, result)
     return EndByHand(ACTOR, row.position, None, result)
 
 

@@ -201,7 +201,7 @@ def item_to_public(record: ItemRecord, *, repeats: bool) -> ItemPublic:
     """Return the item. *repeats*: its step has `repeat`."""
     state, attempts = record.state, record.attempts
     return ItemPublic(
-        item=state.place.item,
+        item=state.item_key.item,
         value=Raw(state.value),
         status=state.status,
         waiting_for=_running_child(state),
@@ -278,7 +278,7 @@ def task_to_public(record: TaskRecord) -> TaskPublic:
         id=task.id,
         workflow_id=record.workflow_id,
         step_id=record.step_id,
-        item=None if task.place is None else task.place.item,
+        item=None if task.item_key is None else task.item_key.item,
         task_type=record.task_type,
         attempt=task.attempt,
         provider=task.provider,

@@ -237,7 +237,7 @@ class ResponseStreams:
                 break
             yield b"," + json.encode([item_to_public(each, repeats=repeats) for each in read.items])[1:-1]
             left -= len(read.items)
-            rest = structs.replace(rest, after=read.items[-1].state.place.item)
+            rest = structs.replace(rest, after=read.items[-1].state.item_key.item)
         yield b'],"total":%d,"skip":%d,"limit":%d}' % (first.total, first.skip, first.limit)
 
     async def _body(

@@ -140,8 +140,8 @@ class ActiveWorkflow:
         self._expressions = WorkflowExpressions(loaded) if loaded.evaluates else None
         self._positions = {step.resolved.step_id: step.resolved.position for step in loaded.steps}
         for task in loaded.open_tasks:
-            if task.place is not None:
-                task.position = unit_position(len(loaded.steps), task.place)
+            if task.item_key is not None:
+                task.position = unit_position(len(loaded.steps), task.item_key)
         stored = StoredRun(
             loaded.state,
             self.config,
@@ -239,7 +239,7 @@ class ActiveWorkflow:
         unit, for_each = self.run.units[position], self._step(position).definition.for_each
         assert isinstance(unit, ItemState)
         assert for_each is not UNSET
-        return StepItem(unit.place.item, unit.value, for_each.as_)
+        return StepItem(unit.item_key.item, unit.value, for_each.as_)
 
     def count_items(self) -> int:
         """Let the workflow count as more active workflows, once it has more items. Return how many more."""

@@ -225,7 +225,7 @@ class ReuseFinder:
 
 def _key(workflow: ActiveWorkflow, position: int) -> UnitKey:
     unit = workflow.run.units[position]
-    return UnitKey(*unit.place) if isinstance(unit, ItemState) else UnitKey(position, None)
+    return UnitKey(*unit.item_key) if isinstance(unit, ItemState) else UnitKey(position, None)
 
 
 def _some(assigned: Mapping[int, EarlierResult]) -> dict[int, EarlierResult]:

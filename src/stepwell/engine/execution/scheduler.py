@@ -314,8 +314,8 @@ class Scheduler:
         ready = self._startable(workflow, decision.ready)
         if decision.new_items:
             self.item_memory.add(workflow, decision.new_items)
-            if places := workflow.count_items():
-                self._queue.count_grown(workflow, places)
+            if slots := workflow.count_items():
+                self._queue.count_grown(workflow, slots)
         self._submit(workflow, decision)
         self._queue_steps(workflow, ready, now)
 

@@ -121,10 +121,10 @@ class _Simulation(Struct, eq=False):
             if state.status is not StepStatus.COMPLETED:
                 continue
             if isinstance(state, ItemState):
-                self.of_items.setdefault(state.place.step, {})[state.place.item] = state.result or b"null"
+                self.of_items.setdefault(state.item_key.step, {})[state.item_key.item] = state.result or b"null"
             elif (group := self._group(state.position)) is not None:
                 own = self.of_items.get(state.position, {})
-                results[state.position] = result_of_items([own.get(each.place.item) for each in group.items])
+                results[state.position] = result_of_items([own.get(each.item_key.item) for each in group.items])
             elif state.result is not None:
                 results[state.position] = state.result
         await self.memory.grow_up_to(sum(map(len, results.values())))

@@ -182,7 +182,7 @@ def _jobs_to_cancel(run: Run, decision: Decision) -> list[JobToCancel]:
             run.resolved_units[task.position].step_id,
             task.provider,
             task.remote_id,
-            None if task.place is None else task.place.item,
+            None if task.item_key is None else task.item_key.item,
         )
         for task in decision.tasks.values()
         if task.follow_up_until is not None and not run.resolved_units[task.position].runs_workflow
@@ -212,7 +212,7 @@ def _existing(
     return [
         ExistingChild(
             run.resolved_units[unit.position].step_id,
-            unit.place.item if isinstance(unit, ItemState) else None,
+            unit.item_key.item if isinstance(unit, ItemState) else None,
             unit.flow.child,
             verb,
             frozenset(statuses),

@@ -52,7 +52,7 @@ class EndsByHand(Struct, frozen=True):
         *refer*: the workflow refers to the files of the result from now on. Raises `NotFound`, `InvalidRequest`,
         `InvalidTransition` and `NotByHand`.
         """
-        position, number = step.state.position, None if item is None else item.state.place.item
+        position, number = step.state.position, None if item is None else item.state.item_key.item
         if result is None:
             return EndByHand(actor, position, number)
         stored = self._checked(step, result, of_item=item is not None)

@@ -114,7 +114,7 @@ class ReadService:
         """Return an item of a step."""
         found = await self.item_slice(scope, workflow_id, ItemFilter(step_id, after=number - 1), 1, 1)
         item = found.items[0] if found.items else None
-        return _require(item if item is not None and item.state.place.item == number else None, "item")
+        return _require(item if item is not None and item.state.item_key.item == number else None, "item")
 
     async def step_at(self, scope: TenantScope, workflow_id: UUID, position: int) -> StepRecord:
         return _require(await self.store.step_at(scope, workflow_id, position), "step")

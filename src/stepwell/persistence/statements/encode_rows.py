@@ -174,7 +174,7 @@ def _item_rows(decision: Decision) -> Iterator[bytes]:
     items = {step.position: step for step in decision.steps.values() if isinstance(step, ItemState)}
     values = {item.position: item.value for item in decision.new_items}
     for position, item in ({item.position: item for item in decision.new_items} | items).items():
-        yield ITEM.encode(decision.workflow.id.bytes, *item.place, values.get(position), item)
+        yield ITEM.encode(decision.workflow.id.bytes, *item.item_key, values.get(position), item)
 
 
 class InsertRows(Struct):

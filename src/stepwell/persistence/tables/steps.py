@@ -190,4 +190,4 @@ def step_attempts(row: Row) -> StepAttempts:
 def read_item(row: Row) -> ItemState:
     """Decode a row of `flow_statements.LOAD_ITEMS`."""
     key = ItemKey(row["position"], row["item"])
-    return ItemState(row["position"], place=key, value=row["value"].encode(), **_decode_item_state(row))
+    return ItemState(row["position"], item_key=key, value=row["value"].encode(), **_decode_item_state(row))

@@ -63,15 +63,15 @@ _decode: Final = decoder(without(_PLAIN, "workflow_id"), Task)
 
 
 def encode_task(workflow_id: bytes, task: Task) -> bytes:
-    if task.place is None:
+    if task.item_key is None:
         return TASK.encode(workflow_id, None, task)
     position, attempt = TaskCursor.of(task)
-    return TASK.encode(workflow_id, task.place.item, structs.replace(task, position=position, attempt=attempt))
+    return TASK.encode(workflow_id, task.item_key.item, structs.replace(task, position=position, attempt=attempt))
 
 
 def read_task(row: Row) -> Task:
     task = _decode(row)
     if (item := row["item"]) is not None:
-        task.place = ItemKey(task.position, item)
+        task.item_key = ItemKey(task.position, item)
         task.attempt -= item * ITEM_ATTEMPTS
     return task

@@ -140,10 +140,10 @@ def running_children(snapshot: WorkflowSnapshot) -> dict[str, RunningChild]:
     """Return the first sub-workflow of each step that runs any, by the step's id."""
     names = {step.resolved.position: step.resolved.step_id for step in snapshot.steps}
     by_step: dict[str, RunningChild] = {}
-    for state in (*(step.state for step in snapshot.steps), *sorted(snapshot.items, key=lambda item: item.place)):
-        flow, place = state.flow, state.place if isinstance(state, ItemState) else None
+    for state in (*(step.state for step in snapshot.steps), *sorted(snapshot.items, key=lambda item: item.item_key)):
+        flow, key = state.flow, state.item_key if isinstance(state, ItemState) else None
         if state.status is StepStatus.RUNNING and flow is not None and flow.child and flow.child_since:
-            position, item = (state.position, None) if place is None else place
+            position, item = (state.position, None) if key is None else key
             by_step.setdefault(names[position], RunningChild(item, flow.child))
     return by_step
 
@@ -188,10 +188,10 @@ class _Steps:
         self._names = [step.resolved.step_id for step in snapshot.steps]
         self._items: dict[int, list[ItemState]] = defaultdict(list)
         for item in snapshot.items:
-            self._items[item.place.step].append(item)
+            self._items[item.item_key.step].append(item)
         self._under_way = {self._unit_of(task): task for task in snapshot.tasks if task.follow_up_until is None}
         self._abandoned = {
-            task.position if task.place is None else task.place.step: task
+            task.position if task.item_key is None else task.item_key.step: task
             for task in snapshot.tasks
             if task.follow_up_until is not None
         }
@@ -249,13 +249,13 @@ class _Steps:
 
     def _of_items(self, items: Sequence[ItemState], step: StepRecord) -> WaitsForItems:
         counts, codes, first = Counter(item.status for item in items), Counter[str](), ""
-        for item in sorted(items, key=lambda item: item.place):
-            position = unit_position(len(self._statuses), item.place)
+        for item in sorted(items, key=lambda item: item.item_key):
+            position = unit_position(len(self._statuses), item.item_key)
             queued = item.status is StepStatus.PENDING and position in self._snapshot.waits
             if queued or item.status is StepStatus.RUNNING:
                 reason = self._of_running(replace(step, state=item), position)
                 codes[str(reason.__struct_config__.tag)] += 1
-                first = first or f" Item {item.place.item}: {reason.detail}"
+                first = first or f" Item {item.item_key.item}: {reason.detail}"
         completed, failed = counts[StepStatus.COMPLETED], counts[StepStatus.FAILED]
         running, waiting = counts[StepStatus.RUNNING], codes.total() - counts[StepStatus.RUNNING]
         pending = len(items) - completed - failed - running
@@ -274,7 +274,7 @@ class _Steps:
         )
 
     def _unit_of(self, task: Task) -> int:
-        return task.position if task.place is None else unit_position(len(self._statuses), task.place)
+        return task.position if task.item_key is None else unit_position(len(self._statuses), task.item_key)
 
     def _of_pending(self, step: StepRecord) -> StepReason:
         status = self._snapshot.state.status

@@ -156,7 +156,7 @@ def _link(parent: ActiveWorkflow, ancestry: _Ancestry, task: Task) -> ParentLink
     return ParentLink(
         parent.workflow_id,
         parent.resolved_step(task.position).step_id,
-        unit.place.item if isinstance(unit, ItemState) else None,
+        unit.item_key.item if isinstance(unit, ItemState) else None,
         ancestry.root_id,
         ancestry.depth + 1,
     )
