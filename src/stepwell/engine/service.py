@@ -142,7 +142,7 @@ class WorkflowService(Struct, eq=False, kw_only=True):
         tenant: str | None,
         start: bool,
     ) -> WorkflowRecord:
-        runs = start and self.admission.reserve(tenant, validated.slots)
+        runs = start and self.admission.take_slots(tenant, validated.slots)
         try:
             owner, now = self.access.lease.owner if runs else None, self.clock.now()
             start_input = Start(actor, self._new_id(), owner) if start else None

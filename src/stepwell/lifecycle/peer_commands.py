@@ -124,7 +124,7 @@ class VerbRefused(Struct, frozen=True, tag="refused"):
     deleted: bool = False
 
 
-class RequestServed(Struct, frozen=True, tag="answered"):
+class RequestServed(Struct, frozen=True, tag="served"):
     """The result of an `OwnerRequest`, as JSON."""
 
     result: Raw

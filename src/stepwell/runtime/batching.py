@@ -276,7 +276,7 @@ class BatchedCalls(Generic[Key, Item, Result]):
             if not batch:
                 self._appoint_leader()
             for call in batch.values():
-                call.finish(Unavailable("the answer is lost"))
+                call.finish(Unavailable("the outcome is lost"))
             raise
 
     async def _execute_batch(self, close: Take[Key, _Call[Item]]) -> None:

@@ -96,7 +96,7 @@ def losing_the_answer(call: Callable[..., Any]) -> Callable[..., Any]:
 
     async def lost(*values: Any) -> Any:
         await call(*values)
-        raise Unavailable("the answer is lost")
+        raise Unavailable("the outcome is lost")
 
     return lost
 
@@ -131,7 +131,7 @@ async def test_a_claim_that_arrives_after_its_release_is_released_again(
 
     async def late(*values: Any) -> Any:
         claims.append(values)
-        raise Unavailable("the answer is lost")
+        raise Unavailable("the outcome is lost")
 
     async def release_first(batch: Any) -> None:
         await release(batch)

@@ -207,10 +207,10 @@ async def test_both_sides_are_notified(stored: Stored) -> None:
         await there.commands.poll(OTHER, command.id)
         await eventually(lambda: here_heard.sent == 2, "the poll repeats the notification")
         assert await carry_out(stored, handle, command)
-        await eventually(lambda: there_heard.answered == [command.id])
+        await eventually(lambda: there_heard.ended == [command.id])
         another = command_for(handle)
         assert not await there.commands.send(T, OTHER, another)  # because a paused workflow has no owner
-        assert (here_heard.answered, there_heard.sent) == ([], 0)
+        assert (here_heard.ended, there_heard.sent) == ([], 0)
 
 
 @dataclass
@@ -218,13 +218,13 @@ class Listener(CommandListener):
     """Counts notifications about commands."""
 
     sent: int = 0
-    answered: list[UUID] = field(default_factory=list)
+    ended: list[UUID] = field(default_factory=list)
 
     def command_sent(self) -> None:
         self.sent += 1
 
     def command_ended(self, command_id: UUID) -> None:
-        self.answered.append(command_id)
+        self.ended.append(command_id)
 
 
 @pytest.mark.parametrize(

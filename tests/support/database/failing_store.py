@@ -89,7 +89,7 @@ class FailingStore:
         before(fault)
         if fault == LATE:
             self.late.append((scope, new))
-            raise Unavailable("the answer is lost")
+            raise Unavailable("the outcome is lost")
         await self.inner.insert(scope, new)
         after(fault)
 
@@ -187,7 +187,7 @@ def before(fault: str | Exception | None) -> None:
 
 def after(fault: str | Exception | None) -> None:
     if fault == AFTER:
-        raise Unavailable("the answer is lost")
+        raise Unavailable("the outcome is lost")
 
 
 def scheduler_of(service: "Service") -> Scheduler:

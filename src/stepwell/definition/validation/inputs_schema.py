@@ -1,6 +1,6 @@
 """Checks `inputs_schema`, a JSON Schema that a tenant wrote, and `inputs` against it.
 
-`inputs_faults` is cheap. `check_inputs` may take any time, because a `pattern` can be hostile: it is for a worker
+`inputs_faults` is cheap. `check_inputs` may take any time, because a `pattern` can be hostile: it is for a child
 process. A fault never contains a value of `inputs`, because a value may be a secret.
 """
 

@@ -113,7 +113,7 @@ class Checkpointer:
     called with the id of each workflow whose decision can't be written, and with the reason: True if the database
     refuses its rows, False if another process has the workflow. *fail_fast* makes a callback of the event loop end
     everything if it raises.
-    `seconds` are the durations of the writes that the database answered.
+    `seconds` are the durations of the writes that the database responded to.
     """
 
     def __init__(
@@ -410,14 +410,14 @@ class _Writer:
                 await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 - jitter
                 delay = min(delay * 2, _LAST_RETRY_S)
             except Exception:  # the database has refused the rows
-                self._record_answer(started)
+                self._record_response(started)
                 raise
             else:
-                self._record_answer(started)
+                self._record_response(started)
                 return lost
 
-    def _record_answer(self, started: float) -> None:
-        """Record that the database has answered the write that began at *started*."""
+    def _record_response(self, started: float) -> None:
+        """Record that the database has responded to the write that began at *started*."""
         if self.outage:
             log.info("checkpoint.resumed", action="checkpoint")
         self.outage = False

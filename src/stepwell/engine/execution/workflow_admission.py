@@ -110,14 +110,14 @@ class WorkflowAdmission:
         slots = workflow.slots
         return not self._ownership.holds_back and self._slots.has_slots(workflow.tenant, slots, held=slots)
 
-    def reserve(self, tenant: str | None, slots: int) -> bool:
-        """Reserve slots for a new workflow. Return False if there are none: then the workflow must wait."""
+    def take_slots(self, tenant: str | None, slots: int) -> bool:
+        """Take slots for a new workflow. Return False if there are none: then the workflow must wait."""
         if has_slots := not self._ownership.holds_back and self._slots.has_slots(tenant, slots):
             self._slots.take(tenant, slots)
         return has_slots
 
     def give_back(self, tenant: str | None, slots: int) -> None:
-        """Give back reserved slots, just before the workflow is registered, or because it won't be."""
+        """Give back slots, just before the workflow is registered, or because it won't be."""
         self._slots.give_back(tenant, slots)
         if self._slots.waiting:  # it may not be registered, so that nothing else wakes them
             self.queue.woken.set()

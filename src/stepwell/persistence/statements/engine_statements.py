@@ -140,7 +140,7 @@ _NOT_WITHDRAWN: Final = " AND (w.id IN (SELECT workflow_id FROM withdrawn)) IS N
 CHECKPOINT_AND_COMMANDS: Final = f"""
 {_checkpoint(LOCK_COMMANDS, _NOT_WITHDRAWN)},
 {_MORE}, {_count_costs()}, {MARK_COMMANDS}
-SELECT id, clock_timestamp() AS now, (SELECT count({notify_process("requester", "answered", "id")}) FROM applied)
+SELECT id, clock_timestamp() AS now, (SELECT count({notify_process("requester", "ended", "id")}) FROM applied)
 FROM written
 """  # noqa: S608 - built from the constants above
 
@@ -157,7 +157,7 @@ def _write_flow(*, budgets: bool = False) -> str:
 
 
 _FLOW_WRITTEN: Final = f"""
-SELECT id, clock_timestamp() AS now, (SELECT count({notify_process("requester", "answered", "id")}) FROM applied)
+SELECT id, clock_timestamp() AS now, (SELECT count({notify_process("requester", "ended", "id")}) FROM applied)
 FROM written
 """  # noqa: S608 - built from the constants above
 CHECKPOINT_AND_FLOW: Final = _write_flow() + _FLOW_WRITTEN
@@ -168,7 +168,7 @@ CHECKPOINT_AND_BUDGETS: Final = _write_flow(budgets=True) + _FLOW_WRITTEN
 # `CHECKPOINT_AND_FLOW` for ends of sub-workflows, all of one parent, and nothing else: see `child_statements`.
 _CHILD_ENDED: Final = f"""
 , {COUNT_ENDED_CHILDREN}
-SELECT id, clock_timestamp() AS now, (SELECT count({notify_process("requester", "answered", "id")}) FROM applied),
+SELECT id, clock_timestamp() AS now, (SELECT count({notify_process("requester", "ended", "id")}) FROM applied),
        {NOTIFY_PARENT}
 FROM written
 """  # noqa: S608 - built from the constants above

@@ -106,7 +106,7 @@ def _on_command(listeners: Sequence[CommandListener], payload: str) -> None:
             match message:
                 case "sent":
                     listener.command_sent()
-                case "answered":
+                case "ended":
                     listener.command_ended(UUID(id_))
                 case "child_ended":
                     listener.child_ended(UUID(id_))

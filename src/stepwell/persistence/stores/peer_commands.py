@@ -87,12 +87,12 @@ ORDER BY c.created_at, c.id LIMIT $3
 """  # noqa: S608 - built from constants
 
 STORE_OUTCOME: Final = f"""
-WITH answered AS (
+WITH ended AS (
     UPDATE commands AS c SET outcome = $3 FROM workflows AS w
     WHERE c.id = $1 AND c.outcome IS NULL AND w.id = c.workflow_id AND w.epoch = $2
     RETURNING c.id, c.requester
 )
-SELECT {notify_process("requester", "answered", "id")} FROM answered
+SELECT {notify_process("requester", "ended", "id")} FROM ended
 """  # noqa: S608 - built from constants
 
 # The same commands as those of `WAITING`, so that a process refuses none that another one may carry out.
@@ -103,14 +103,14 @@ WITH refused AS (
       AND (w.owner = $1 OR w.owner IS NULL AND c.recipient = $1)
     RETURNING c.id, c.requester
 )
-SELECT {notify_process("requester", "answered", "id")} FROM refused
+SELECT {notify_process("requester", "ended", "id")} FROM refused
 """  # noqa: S608 - built from constants
 
 REPORT: Final = f"""
-WITH answered AS (
+WITH ended AS (
     UPDATE commands SET outcome = $2 WHERE id = $1 AND outcome ->> 'report_follows' = 'true' RETURNING id, requester
 )
-SELECT {notify_process("requester", "answered", "id")} FROM answered
+SELECT {notify_process("requester", "ended", "id")} FROM ended
 """  # noqa: S608 - built from constants
 
 POLL: Final = f"""
