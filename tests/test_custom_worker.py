@@ -185,12 +185,12 @@ class TestSignedWorker:
                 body + (b" " if change == "another body" else b""),
             )
             async with plain_client() as client:
-                answer = await client.post(
+                response = await client.post(
                     f"{url}/jobs",
                     content=body,
                     headers={"Idempotency-Key": "a"} | ({} if change == "unsigned" else headers),
                 )
-        assert answer.status_code == (202 if change == "none" else 401)
+        assert response.status_code == (202 if change == "none" else 401)
         assert len(list((tmp_path / "jobs").glob("*.json"))) == (1 if change == "none" else 0)
 
     async def test_our_side_hears_of_a_wrong_one(self, tmp_path: Path) -> None:
@@ -216,11 +216,11 @@ class TestSignedWorker:
     async def test_what_cant_be_understood(self, tmp_path: Path, content: bytes, key: str | None) -> None:
         with running_worker(tmp_path) as url:
             async with plain_client() as client:
-                answer = await client.post(
+                response = await client.post(
                     f"{url}/jobs", content=content, headers={} if key is None else {"Idempotency-Key": key}
                 )
-        assert answer.status_code == 400
-        assert answer.json()["error"]
+        assert response.status_code == 400
+        assert response.json()["error"]
 
 
 def validator(name: str) -> Draft202012Validator:

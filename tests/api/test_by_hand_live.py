@@ -218,8 +218,10 @@ async def test_what_cant_be_ended_is_a_conflict_or_not_found(live: Service) -> N
     assert (completed.status_code, completed.json()["title"]) == (409, "Not possible by hand")
     assert completed.json()["detail"] == "The step is COMPLETED: it has a result already."
     for end in ("nothing/skip", "enlarge/items/0/skip", "done/items/0/result"):
-        answer = await live.client.post(path_of(workflow, end), json={"result": {"x": 1}} if "result" in end else None)
-        assert answer.status_code == 404, end
+        response = await live.client.post(
+            path_of(workflow, end), json={"result": {"x": 1}} if "result" in end else None
+        )
+        assert response.status_code == 404, end
     running = await live.create({"id": "ask", "task_type": "APPROVAL"}, join("last", "ask"))
     early = await skip(live, running, "last")
     assert (early.status_code, early.json()["current_status"]) == (409, "RUNNING")

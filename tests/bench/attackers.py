@@ -63,8 +63,8 @@ class Attacker:
     async def create(self, *steps: Step, start: bool = True, **config: Any) -> str | None:
         """Create a workflow. Return its id; None if it is refused."""
         body = {"name": "attack", "origin_instance": "attack", "steps": steps, "config": config}
-        answer = await self.post(json.dumps(body).encode(), start=start)
-        return None if answer is None or answer.status_code != 201 else str(answer.json()["id"])
+        response = await self.post(json.dumps(body).encode(), start=start)
+        return None if response is None or response.status_code != 201 else str(response.json()["id"])
 
     async def post(
         self, body: bytes, headers: Mapping[str, str] = MappingProxyType({}), **params: Any
@@ -81,17 +81,17 @@ class Attacker:
             return None
         while True:
             with suppress(httpx.HTTPError, KeyError, ValueError):
-                answer = await self.http.get(BASE + workflow_id, params={"include_steps": False})
-                if answer.json()["status"] in ENDED:
-                    return dict(answer.json())
+                response = await self.http.get(BASE + workflow_id, params={"include_steps": False})
+                if response.json()["status"] in ENDED:
+                    return dict(response.json())
             await asyncio.sleep(_PAUSE_S)
 
     async def read(self, path: str, **params: Any) -> int:
         """Read an answer to its end without keeping it. Return its size."""
         size = 0
         with suppress(httpx.HTTPError):
-            async with self.http.stream("GET", path, params=params) as answer:
-                async for piece in answer.aiter_bytes():
+            async with self.http.stream("GET", path, params=params) as response:
+                async for piece in response.aiter_bytes():
                     size += len(piece)
         return size
 
@@ -292,8 +292,8 @@ async def _flood(attacker: Attacker, body: bytes, number: int, clients: int = 50
 
     async def client() -> None:
         for _ in left:
-            answer = await attacker.post(body)
-            if answer is None or answer.status_code >= 400:
+            response = await attacker.post(body)
+            if response is None or response.status_code >= 400:
                 await asyncio.sleep(_PAUSE_S)
 
     await asyncio.gather(*(client() for _ in range(clients)))

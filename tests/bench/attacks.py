@@ -99,10 +99,10 @@ class Victim:
 
     async def _run(self, body: bytes) -> bool:
         headers = {"Content-Type": "application/json", "Prefer": "wait=30"}
-        answer = await self._http.post(BASE, content=body, headers=headers)
-        if answer.status_code != 201:
+        response = await self._http.post(BASE, content=body, headers=headers)
+        if response.status_code != 201:
             return False
-        workflow = answer.json()
+        workflow = response.json()
         while workflow["status"] != "COMPLETED":
             assert workflow["status"] in ("PENDING", "RUNNING"), workflow
             workflow = (await self._http.get(BASE + workflow["id"], headers=headers)).raise_for_status().json()

@@ -23,8 +23,8 @@ DURABLE = {"fsync": "on", "full_page_writes": "on"}
 
 async def seconds_of_a_verb(member: Member, path: str, number: int) -> float:
     began = time.perf_counter()
-    answer = await member.client.patch(path, json={"name": f"name {number}"})
-    assert answer.status_code == 200, answer.text
+    response = await member.client.patch(path, json={"name": f"name {number}"})
+    assert response.status_code == 200, response.text
     return time.perf_counter() - began
 
 

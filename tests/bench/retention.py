@@ -107,17 +107,17 @@ async def load(service: Service, dsn: str) -> AsyncIterator[Waits]:
         while True:
             began = perf_counter()
             body = {"name": "a load", "origin_instance": "tests", "steps": [STEP]}
-            answer = await service.client.post("/api/v1/workflows/", json=body)
-            assert answer.status_code in {201, 429}, answer.text
+            response = await service.client.post("/api/v1/workflows/", json=body)
+            assert response.status_code in {201, 429}, response.text
             waits.create, waits.creates = max(waits.create, perf_counter() - began), waits.creates + 1
-            waits.refused += answer.status_code == 429
+            waits.refused += response.status_code == 429
             await asyncio.sleep(PAUSE_S)
 
     async def update() -> None:
         while True:
             began = perf_counter()
-            answer = await service.client.patch(f"/api/v1/workflows/{target}", json={"name": f"n {began}"})
-            assert answer.status_code == 200, answer.text
+            response = await service.client.patch(f"/api/v1/workflows/{target}", json={"name": f"n {began}"})
+            assert response.status_code == 200, response.text
             waits.update, waits.updates = max(waits.update, perf_counter() - began), waits.updates + 1
             await asyncio.sleep(PAUSE_S)
 

@@ -72,10 +72,10 @@ async def create(user: User, count: int) -> str:
     headers = {"Authorization": f"Bearer {token(user.tenant, every=False)}"}
     body = {"name": f"{count:,} steps", "origin_instance": "bench", "steps": steps_of(count)}
     async with httpx.AsyncClient(transport=user.site.service.transport, base_url="http://t.local") as client:
-        answer = await client.post(
+        response = await client.post(
             "/api/v1/workflows/", params={"start": False}, json=body, headers=headers, timeout=60
         )
-    return str(answer.raise_for_status().json()["id"])
+    return str(response.raise_for_status().json()["id"])
 
 
 async def opened(user: User, count: int) -> tuple[Page, float]:

@@ -22,10 +22,10 @@ async def test_an_attack_by_workflows_sends_valid_definitions(name: str, service
         if request.method != "POST" or request.url.path != BASE:
             return httpx.Response(200, json={"id": str(uuid4()), "status": "COMPLETED", "final_step_result": PICTURE})
         headers = {name: value for name, value in request.headers.items() if name.startswith("content-")}
-        answer = await service.client.post(BASE, params={"start": False}, content=request.content, headers=headers)
+        response = await service.client.post(BASE, params={"start": False}, content=request.content, headers=headers)
         created += 1
-        if answer.status_code != 201:
-            refusals.append(answer.text)
+        if response.status_code != 201:
+            refusals.append(response.text)
         return httpx.Response(201, json={"id": str(uuid4())})
 
     async with httpx.AsyncClient(base_url="http://attacked", transport=httpx.MockTransport(create)) as http:

@@ -45,10 +45,10 @@ async def create_runs(up: StepwellProcess) -> str:
         for number in range(RUNS):
             steps = [IMAGE] if number % 10 == 0 else [plain]
             body = {"name": f"Run {number}", "origin_instance": "bench", "steps": steps, "labels": {"team": "bench"}}
-            answer = await client.post("/api/v1/workflows/", json=body)
-            answer.raise_for_status()
+            response = await client.post("/api/v1/workflows/", json=body)
+            response.raise_for_status()
             if number % 10 == 0:
-                image = str(answer.json()["id"])
+                image = str(response.json()["id"])
     return image
 
 

@@ -66,9 +66,9 @@ def post(client: httpx.Client, *, nested: bool) -> str:
     step |= {"for_each": {"count": ITEMS, "max_concurrency": ITEMS}}
     config = {"budget": {"max_cost": {"USD": f"{FITTING * PRICE:.2f}"}}, "retry": {"base_s": 0}}
     body = {"name": "budget", "origin_instance": "tests", "steps": [step], "config": config}
-    answer = client.post("/api/v1/workflows/", json=body)
-    assert answer.status_code == 201, answer.text
-    return f"/api/v1/workflows/{answer.json()['id']}"
+    response = client.post("/api/v1/workflows/", json=body)
+    assert response.status_code == 201, response.text
+    return f"/api/v1/workflows/{response.json()['id']}"
 
 
 def is_far_enough(client: httpx.Client, path: str, jobs: Callable[[], int], least: int) -> bool:
@@ -78,8 +78,8 @@ def is_far_enough(client: httpx.Client, path: str, jobs: Callable[[], int], leas
 
 def is_paused(client: httpx.Client, path: str) -> bool:
     """Return whether the workflow and all sub-workflows have stopped, and no attempt is under way."""
-    answer = client.get("/api/v1/workflows/", params={"include_children": True, "limit": 1000})
-    statuses = {each["status"] for each in answer.json()["workflows"]} - {"PAUSED", "COMPLETED"}
+    response = client.get("/api/v1/workflows/", params={"include_children": True, "limit": 1000})
+    statuses = {each["status"] for each in response.json()["workflows"]} - {"PAUSED", "COMPLETED"}
     return not statuses and budget(client, path)["attempts"]["reserved"] == 0
 
 

@@ -89,9 +89,9 @@ class Site:
         }
         with self.client() as client:
             answers = [client.post("/api/v1/workflows/", params={"start": True}, json=body) for _ in range(number)]
-        assert [answer.status_code for answer in answers] == [201] * number, answers[0].text
+        assert [response.status_code for response in answers] == [201] * number, answers[0].text
         self.is_checked = False
-        return [answer.json()["id"] for answer in answers]
+        return [response.json()["id"] for response in answers]
 
     def read(self, ids: list[str]) -> list[dict[str, Any]]:
         with self.client() as client:

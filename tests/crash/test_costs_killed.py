@@ -46,9 +46,9 @@ def post(client: httpx.Client) -> str:
     """Start a workflow, and return its path."""
     again = {"on_unknown": "resubmit"}
     steps = [remote_step(ProviderType.CUSTOM, f"step {each}", provider_config=again) for each in range(STEPS)]
-    answer = client.post("/api/v1/workflows/", json={"name": "costs", "origin_instance": "tests", "steps": steps})
-    assert answer.status_code == 201, answer.text
-    return f"/api/v1/workflows/{answer.json()['id']}"
+    response = client.post("/api/v1/workflows/", json={"name": "costs", "origin_instance": "tests", "steps": steps})
+    assert response.status_code == 201, response.text
+    return f"/api/v1/workflows/{response.json()['id']}"
 
 
 def wait_for(client: httpx.Client, path: str, completed: int) -> None:

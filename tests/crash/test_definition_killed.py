@@ -38,10 +38,10 @@ async def state_of(sql: asyncpg.Connection, name: str) -> tuple[int, int, int | 
 
 async def check_that_the_next_process_goes_on(service: Service, name: str, newest: int, versions: int) -> None:
     path = f"/api/v1/definitions/{name}"
-    answer = await service.client.put(path, json={"steps": STEPS[1]})
+    response = await service.client.put(path, json={"steps": STEPS[1]})
     is_stored_already = versions > 0 and newest == 2
-    assert answer.status_code == (200 if is_stored_already else 201), answer.text
-    assert answer.json()["version"] == (newest if is_stored_already else newest + 1)
+    assert response.status_code == (200 if is_stored_already else 201), response.text
+    assert response.json()["version"] == (newest if is_stored_already else newest + 1)
 
 
 @pytest.mark.extended

@@ -25,9 +25,9 @@ def post(client: httpx.Client, kinds: Kinds = REMOTE, *, alike: bool = False) ->
     """Steps that wait for nobody. *alike*: all ask for the same thing."""
     same = {"config": {"prompt": "the same", "seed": 7}} if alike else {}
     steps = [remote_step(kind, f"{kind} {number}", **same) for kind in kinds for number in range(STEPS)]
-    answer = client.post(WORKFLOWS, json={"name": "money", "origin_instance": "tests", "steps": steps})
-    assert answer.status_code == 201, answer.text
-    created: str = answer.json()["id"]
+    response = client.post(WORKFLOWS, json={"name": "money", "origin_instance": "tests", "steps": steps})
+    assert response.status_code == 201, response.text
+    created: str = response.json()["id"]
     return created
 
 

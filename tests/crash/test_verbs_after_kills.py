@@ -79,9 +79,9 @@ class RestartableService:
 
     async def make(self, *steps: Json, start: bool = True) -> str:
         body = {"name": "a test", "origin_instance": "tests", "steps": steps}
-        answer = await self.member.client.post(WORKFLOWS, params={"start": start}, json=body)
-        assert answer.status_code == 201, answer.text
-        return str(answer.json()["id"])
+        response = await self.member.client.post(WORKFLOWS, params={"start": start}, json=body)
+        assert response.status_code == 201, response.text
+        return str(response.json()["id"])
 
     async def make_for(self, verb: Verb) -> str:
         """Return the id of a workflow whose attempt is under way, and that permits the verb."""
@@ -122,7 +122,8 @@ async def no_verb_is_refused(service: RestartableService, restarts: int) -> None
         verbs = [*zip(VERBS, made, strict=True), *others]
         found = await asyncio.gather(*(service.send(*each) for each in verbs))
         answers += [
-            (restart, verb, answer.status_code, answer.text) for (verb, _), answer in zip(verbs, found, strict=True)
+            (restart, verb, response.status_code, response.text)
+            for (verb, _), response in zip(verbs, found, strict=True)
         ]
     assert [each for each in answers if each[2] != 200] == []
 

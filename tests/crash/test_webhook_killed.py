@@ -43,9 +43,9 @@ def create(running: StepwellProcess, sink: WebhookReceiver) -> str:
     step = {"id": "a", "task_type": "PASSTHROUGH", "config": {"text": "x"}}
     body = {"name": "n", "origin_instance": "o", "steps": [step], "webhook_url": sink.url()}
     with running.client() as client:
-        answer = client.post("/api/v1/workflows/", json=body)
-        assert answer.status_code == 201, answer.text
-        return str(answer.json()["id"])
+        response = client.post("/api/v1/workflows/", json=body)
+        assert response.status_code == 201, response.text
+        return str(response.json()["id"])
 
 
 def check(data_dir: Path, workflow_id: str, first: Received, second: Received) -> None:

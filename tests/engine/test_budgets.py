@@ -51,9 +51,9 @@ async def service(database: str | DatabaseSource, world: World, tmp_path: Path) 
 
 
 async def budget(service: Service, workflow_id: str) -> Any:
-    answer = await service.client.get(f"/api/v1/workflows/{workflow_id}/explain")
-    assert answer.status_code == 200, answer.text
-    return answer.json()["budget"]
+    response = await service.client.get(f"/api/v1/workflows/{workflow_id}/explain")
+    assert response.status_code == 200, response.text
+    return response.json()["budget"]
 
 
 async def until_paused(service: Service, workflow_id: str) -> dict[str, Any]:
@@ -64,9 +64,11 @@ async def until_paused(service: Service, workflow_id: str) -> dict[str, Any]:
 
 
 async def raise_budget(service: Service, workflow_id: str, budget: dict[str, Any]) -> None:
-    answer = await service.client.patch(f"/api/v1/workflows/{workflow_id}", json={"config": {"budget": budget}})
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["config"]["budget"] == {"on_exceeded": "pause", "max_attempts": None, "max_cost": {}} | budget
+    response = await service.client.patch(f"/api/v1/workflows/{workflow_id}", json={"config": {"budget": budget}})
+    assert response.status_code == 200, response.text
+    assert (
+        response.json()["config"]["budget"] == {"on_exceeded": "pause", "max_attempts": None, "max_cost": {}} | budget
+    )
 
 
 async def test_a_workflow_within_its_budget_completes_and_shows_what_it_spent(service: Service, world: World) -> None:
@@ -135,8 +137,8 @@ async def test_local_work_needs_no_room(service: Service, world: World) -> None:
 async def test_a_workflow_without_a_budget_cannot_get_one(service: Service, world: World) -> None:
     created = await service.create(world.step("a"), start=False)
     path, body = f"/api/v1/workflows/{created['id']}", {"config": {"budget": {"max_attempts": 3}}}
-    answer = await service.client.patch(path, json=body)
-    assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["body", "config", "budget"])
+    response = await service.client.patch(path, json=body)
+    assert (response.status_code, response.json()["detail"][0]["loc"]) == (422, ["body", "config", "budget"])
     assert await budget(service, created["id"]) is None
 
 
@@ -165,8 +167,8 @@ def each(step: dict[str, Any], count: int, **members: Any) -> dict[str, Any]:
 async def tree(service: Service) -> list[dict[str, Any]]:
     """Return all workflows, those at the top last."""
     params = {"include_children": True, "limit": 1_000}
-    answer = await service.client.get("/api/v1/workflows/", params=params)
-    found: list[dict[str, Any]] = answer.json()["workflows"]
+    response = await service.client.get("/api/v1/workflows/", params=params)
+    found: list[dict[str, Any]] = response.json()["workflows"]
     return found
 
 
@@ -253,8 +255,8 @@ async def test_an_attempt_under_way_keeps_its_reservation(service: Service, worl
 async def test_a_webhook_reports_a_pause_for_a_budget(service: Service, world: World) -> None:
     created = await service.create(world.step("a"), config=budget_of("0.01"), webhook_url="http://127.0.0.1:9/hook")
     await until_paused(service, created["id"])
-    answer = await service.client.get(f"/api/v1/workflows/{created['id']}/deliveries")
-    assert [delivery["type"] for delivery in answer.json()["deliveries"]] == ["workflow.paused"]
+    response = await service.client.get(f"/api/v1/workflows/{created['id']}/deliveries")
+    assert [delivery["type"] for delivery in response.json()["deliveries"]] == ["workflow.paused"]
 
 
 # Prices
@@ -303,17 +305,17 @@ async def test_a_plan_says_whether_the_worst_case_fits(
     other = world.step("b", max_retries=9) | {"repeat": {"until": "seed == `1`", "max": 1}}
     unknown = world.step("c", max_retries=0, provider_config={"model": "by-second"})
     body = {"name": "x", "origin_instance": "tests", "steps": [retried, other, unknown], "config": budget_of(max_cost)}
-    answer = await service.client.post("/api/v1/workflows/plan", json=body)
+    response = await service.client.post("/api/v1/workflows/plan", json=body)
     worst = [{"amount": 1.2, "currency": "USD"}]
-    assert answer.json()["budget"] == {"fits": fits, "worst_case": worst, "attempts": 31, "unknown_steps": 1}
+    assert response.json()["budget"] == {"fits": fits, "worst_case": worst, "attempts": 31, "unknown_steps": 1}
 
 
 async def test_a_currency_without_a_price_is_refused(service: Service, world: World) -> None:
     config = {"budget": {"max_cost": {"CHF": "1", "USD": 2, "usd": "1"}}}
     body = {"name": "x", "origin_instance": "tests", "steps": [world.step("a")], "config": config}
-    answer = await service.client.post("/api/v1/workflows/plan", json=body)
-    faults = {tuple(fault["loc"]): fault["type"] for fault in answer.json()["detail"]}
-    assert answer.status_code == 422
+    response = await service.client.post("/api/v1/workflows/plan", json=body)
+    faults = {tuple(fault["loc"]): fault["type"] for fault in response.json()["detail"]}
+    assert response.status_code == 422
     assert faults[("body", "config", "budget", "max_cost", "CHF")] == "unpriced_currency"
     assert ("body", "config", "budget", "max_cost", "usd") in faults
 

@@ -48,9 +48,9 @@ class RequestingStore(FailingStore):
 
     async def request(self, workflow_id: str) -> None:
         for steps in (True, False):
-            answer = await self.service.client.get(WORKFLOWS + workflow_id, params={"include_steps": steps})
-            tag = answer.headers["etag"]
-            assert self.bodies.setdefault((workflow_id, tag), answer.content) == answer.content, tag
+            response = await self.service.client.get(WORKFLOWS + workflow_id, params={"include_steps": steps})
+            tag = response.headers["etag"]
+            assert self.bodies.setdefault((workflow_id, tag), response.content) == response.content, tag
             conditional = await self.service.client.get(
                 WORKFLOWS + workflow_id, params={"include_steps": steps}, headers={"If-None-Match": tag}
             )

@@ -107,8 +107,8 @@ async def test_create_checks_their_members_outputs_and_credentials(service: Serv
         step("PRESS", "c", provider_config={"credential": "stamp"}),
         step("PRINT", "d"),
     ]
-    answer = await service.client.post("/api/v1/workflows/", json=body(*bad))
-    faults = {(fault["type"], *fault["loc"][2:4]) for fault in answer.json()["detail"]}
+    response = await service.client.post("/api/v1/workflows/", json=body(*bad))
+    faults = {(fault["type"], *fault["loc"][2:4]) for fault in response.json()["detail"]}
     assert faults == {
         ("unknown_output", 1, "input_mappings"),
         ("credential_of_another_provider", 2, "provider_config"),
@@ -122,8 +122,8 @@ async def test_a_dry_run_names_them(service: Service) -> None:
     created = await service.create(step("PRESS", provider_config={"machine": "stuck"}))
     await service.until(created["id"], lambda workflow: workflow["steps"][0]["status"] == "RUNNING")
     task = (await service.tasks(created["id"]))[0]
-    answer = await service.client.delete(f"/api/v1/workflows/{created['id']}", params={"dry_run": "true"})
-    (job,) = answer.json()["remote_jobs_to_cancel"]
+    response = await service.client.delete(f"/api/v1/workflows/{created['id']}", params={"dry_run": "true"})
+    (job,) = response.json()["remote_jobs_to_cancel"]
     assert (job["step_id"], job["provider"]) == ("a", "PRESS")
     assert job["remote_id"] in (None, task["id"])
     await service.verb(created["id"], "cancel")

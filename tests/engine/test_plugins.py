@@ -102,8 +102,8 @@ async def test_a_plugin_provider_does_a_step(memory: MemoryDatabase, tmp_path: P
         step = step_at("VERTEX", active_provider_capabilities=["seed"])
         workflow = await run_workflow(service, step, passthrough_step("b", "a"))
         assert workflow["status"] == "COMPLETED", workflow["errors"]
-        answer = await service.client.get(f"/api/v1/workflows/{workflow['id']}/tasks")
-        task = next(task for task in answer.json()["tasks"] if task["step_id"] == "a")
+        response = await service.client.get(f"/api/v1/workflows/{workflow['id']}/tasks")
+        task = next(task for task in response.json()["tasks"] if task["step_id"] == "a")
         path = f"media/{task['id']}/result.txt"
         assert workflow["steps"][0]["result"] == {"by": "VERTEX", "file": path}
         assert (task["provider"], task["cost"], [o["path"] for o in task["outputs"]]) == ("VERTEX", None, [path])
@@ -142,9 +142,9 @@ async def test_a_step_that_the_plugin_cannot_do_is_refused_at_create(
         unable = chat | {"provider_config": {"provider_type": "VERTEX"}}
         unknown = step_at("VERTEX", "b", active_provider_capabilities=["magic"])
         body = {"name": "w", "origin_instance": "tests", "steps": [unable, unknown]}
-        answer = await service.client.post("/api/v1/workflows/", json=body)
-        assert answer.status_code == 422
-        types = {fault["type"] for fault in answer.json()["detail"]}
+        response = await service.client.post("/api/v1/workflows/", json=body)
+        assert response.status_code == 422
+        types = {fault["type"] for fault in response.json()["detail"]}
         assert {"provider_unable", "unknown_capability"} <= types
 
 
@@ -155,9 +155,9 @@ async def test_without_a_plugin_its_provider_is_not_configured(
     install(**entry_points)
     async with run_service(memory, tmp_path) as service:
         body = {"name": "w", "origin_instance": "tests", "steps": [step_at("VERTEX")]}
-        answer = await service.client.post("/api/v1/workflows/", json=body)
-        (fault,) = answer.json()["detail"]
-        assert (answer.status_code, fault["type"]) == (422, "provider_not_configured")
+        response = await service.client.post("/api/v1/workflows/", json=body)
+        (fault,) = response.json()["detail"]
+        assert (response.status_code, fault["type"]) == (422, "provider_not_configured")
 
 
 async def test_a_plugin_replaces_the_built_in_provider_of_its_type(

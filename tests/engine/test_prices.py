@@ -88,8 +88,8 @@ async def run_with_worker(
 
 async def costs_of(service: Service, workflow_id: str) -> list[Any]:
     """Return the costs of the workflow's attempts, in the order in which they began."""
-    answer = await service.client.get(f"/api/v1/workflows/{workflow_id}/tasks")
-    return [task["cost"] for task in sorted(answer.json()["tasks"], key=lambda task: task["created_at"])]
+    response = await service.client.get(f"/api/v1/workflows/{workflow_id}/tasks")
+    return [task["cost"] for task in sorted(response.json()["tasks"], key=lambda task: task["created_at"])]
 
 
 async def cost_of_workflow(service: Service, workflow_id: str) -> Any:
@@ -108,8 +108,8 @@ async def task_after_receipt(service: Service, workflow_id: str, receipt: str) -
     """Return the first task once its cancel receipt is known, which must be *receipt*."""
     async with asyncio.timeout(30):
         while True:
-            answer = await service.client.get(f"/api/v1/workflows/{workflow_id}/tasks")
-            task: dict[str, Any] = min(answer.json()["tasks"], key=lambda task: task["created_at"])
+            response = await service.client.get(f"/api/v1/workflows/{workflow_id}/tasks")
+            task: dict[str, Any] = min(response.json()["tasks"], key=lambda task: task["created_at"])
             if task["cancel_receipt"] not in {None, "unknown"}:
                 assert task["cancel_receipt"] == receipt
                 return task

@@ -137,9 +137,9 @@ async def test_a_create_takes_one_statement(service: Service, steps: int, *, sta
     workflow_store, body = use_failing_store(service), workflow(Shape.FAN, steps)
     workflow_store.gate.clear()  # so that what follows isn't counted
     with measuring(service) as cost:
-        answer = await service.client.post("/api/v1/workflows/", params={"start": start}, json=body)
+        response = await service.client.post("/api/v1/workflows/", params={"start": start}, json=body)
     workflow_store.gate.set()
-    assert answer.status_code == 201
+    assert response.status_code == 201
     assert cost == Cost(statements=1)
     await eventually(lambda: nothing_left(service))
 
@@ -150,17 +150,17 @@ async def test_a_get_takes_one_statement(service: Service, steps: int) -> None:
     for include_steps in (True, False):
         with measuring(service) as cost:
             path = f"/api/v1/workflows/{workflow_id}"
-            answer = await service.client.get(path, params={"include_steps": include_steps})
-        assert answer.status_code == 200
-        assert len(answer.json().get("steps", ())) == (steps if include_steps else 0)
+            response = await service.client.get(path, params={"include_steps": include_steps})
+        assert response.status_code == 200
+        assert len(response.json().get("steps", ())) == (steps if include_steps else 0)
         assert cost == Cost(statements=1)
 
 
 async def test_a_get_of_a_large_workflow_takes_four_statements_and_one_for_each_slice(service: Service) -> None:
     workflow_id = await create(service, workflow(Shape.FAN, 1_000), start=False)
     with measuring(service) as cost:
-        answer = await service.client.get(f"/api/v1/workflows/{workflow_id}")
-    assert len(answer.json()["steps"]) == 1_000
+        response = await service.client.get(f"/api/v1/workflows/{workflow_id}")
+    assert len(response.json()["steps"]) == 1_000
     assert cost == Cost(statements=4 + 3)
 
 
@@ -172,8 +172,8 @@ async def test_a_page_of_the_list_takes_two_statements_and_one_more_for_steps(se
     for include_steps, statements in ((False, 2), (True, 3)):
         query: dict[str, Any] = {"include_steps": include_steps, "origin_instance": instance}
         with measuring(service) as cost:
-            answer = await service.client.get("/api/v1/workflows/", params=query)
-        assert len(answer.json()["workflows"]) == workflows
+            response = await service.client.get("/api/v1/workflows/", params=query)
+        assert len(response.json()["workflows"]) == workflows
         assert cost == Cost(statements=statements)
 
 

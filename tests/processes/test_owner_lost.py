@@ -45,18 +45,18 @@ class Request:
 
     async def send(self, member: Member) -> httpx.Response:
         method, path, body = verb_request(self.workflow_id, self.verb)
-        answer = await member.client.request(method, path, json=body, headers={"Idempotency-Key": self.key})
-        assert answer.status_code in {200, 503}, answer.text
-        assert answer.status_code == 200 or int(answer.headers["retry-after"]) > 0
-        self.answers.append(answer)
-        return answer
+        response = await member.client.request(method, path, json=body, headers={"Idempotency-Key": self.key})
+        assert response.status_code in {200, 503}, response.text
+        assert response.status_code == 200 or int(response.headers["retry-after"]) > 0
+        self.answers.append(response)
+        return response
 
     async def repeat(self, members: list[Member], chance: random.Random) -> None:
         """Send it again and again, to any process, until it has succeeded."""
         async with asyncio.timeout(WAIT_S):
             while not self.answers or self.answers[-1].status_code != 200:
-                answer = await self.send(chance.choice(members))
-                if answer.status_code != 200:
+                response = await self.send(chance.choice(members))
+                if response.status_code != 200:
                     await asyncio.sleep(0.2)
 
     async def times_applied(self, member: Member) -> int:
@@ -120,11 +120,11 @@ async def test_a_verb_that_nobody_answers_is_never_applied(dsn: str) -> None:
             assert (await sent).status_code == 503
             other.go_on()
             owner.go_on()
-            answer = await other.client.patch(WORKFLOWS + request.workflow_id, json={"name": "afterwards"})
-            while answer.status_code == 503:
+            response = await other.client.patch(WORKFLOWS + request.workflow_id, json={"name": "afterwards"})
+            while response.status_code == 503:
                 await asyncio.sleep(0.2)
-                answer = await other.client.patch(WORKFLOWS + request.workflow_id, json={"name": "afterwards"})
-            assert answer.status_code == 200
+                response = await other.client.patch(WORKFLOWS + request.workflow_id, json={"name": "afterwards"})
+            assert response.status_code == 200
             assert await request.times_applied(other) == 0
 
 
@@ -165,7 +165,7 @@ async def test_a_process_that_stood_still_beyond_its_lease_writes_nothing_any_mo
             await until_changed(cluster, others[number % 2], each["id"], owner.owner, cancels=number < 4)
         before = await rows(dsn, made)
         owner.go_on()
-    assert {answer.status_code for answer in [await each for each in late]} <= {412, 503}
+    assert {response.status_code for response in [await each for each in late]} <= {412, 503}
     await asyncio.gather(*(same_everywhere(cluster, each["id"]) for each in made))
     assert await rows(dsn, made) == before
 
@@ -194,8 +194,8 @@ async def rows(dsn: str, made: list[Json]) -> dict[str, list[Any]]:
 async def same_everywhere(cluster: Cluster, workflow_id: str) -> None:
     """All processes refuse the same verb alike, so none has a state of its own."""
     answers = [await member.verb(workflow_id, "pause") for member in cluster.members]
-    assert [answer.status_code for answer in answers] == [409] * len(answers)
-    assert len({answer.content for answer in answers}) == 1
+    assert [response.status_code for response in answers] == [409] * len(answers)
+    assert len({response.content for response in answers}) == 1
 
 
 @pytest.mark.extended
@@ -211,7 +211,7 @@ async def test_a_verb_is_applied_by_a_process_that_stops_while_its_attempts_run(
             async with asyncio.timeout(WAIT_S):
                 while (await owner.client.get("/health/ready")).status_code == 200:
                     await asyncio.sleep(0.05)
-            answer = await other.verb(created["id"], "update")
-            assert (answer.status_code, answer.json().get("description")) == (200, "changed")
+            response = await other.verb(created["id"], "update")
+            assert (response.status_code, response.json().get("description")) == (200, "changed")
             assert await cluster.owner_of(created["id"]) == owner.owner
             assert (await owner.client.get("/health/ready")).headers["connection"] == "close"

@@ -54,9 +54,9 @@ class Caller:
             "steps": [away, quick_step("after", "away")],
             "config": {"retry": {"base_s": 3600, "max_s": 3600}},
         }
-        answer = await self.send("POST", WORKFLOWS, body, {"start": "true"})
-        assert answer.status_code == 201, answer.text
-        self.workflow_id = answer.json()["id"]
+        response = await self.send("POST", WORKFLOWS, body, {"start": "true"})
+        assert response.status_code == 201, response.text
+        self.workflow_id = response.json()["id"]
 
     async def verb(self) -> None:
         """Send a verb that the status allows, or now and then one that it doesn't allow."""
@@ -67,15 +67,15 @@ class Caller:
                     "RUNNING": ("pause", "workflow.paused", "PAUSED"),
                     "PAUSED": ("resume", "workflow.resumed", "RUNNING"),
                 }[self.status]
-                answer = await self.send("POST", f"{path}/{verb}")
+                response = await self.send("POST", f"{path}/{verb}")
             case "update":
                 event, name = "workflow.updated", uuid4().hex
-                answer = await self.send("PATCH", path, {"name": name})
-                assert answer.json()["name"] == name, answer.text
+                response = await self.send("PATCH", path, {"name": name})
+                assert response.json()["name"] == name, response.text
             case _:
-                answer = await self.send("POST", f"{path}/start")
-        assert answer.status_code == (200 if event else 409), answer.text
-        assert answer.json()["status" if event else "current_status"] == self.status
+                response = await self.send("POST", f"{path}/start")
+        assert response.status_code == (200 if event else 409), response.text
+        assert response.json()["status" if event else "current_status"] == self.status
         self.applied += [event] if event else []
         self.answered += 1
 
@@ -95,17 +95,17 @@ class Caller:
             member = anyone(self.cluster.members, self.chance)
             member.open_requests += 1
             try:
-                answer = await member.client.request(method, path, json=body, params=params, headers=key)
+                response = await member.client.request(method, path, json=body, params=params, headers=key)
             except httpx.TransportError:
                 self.statuses["cut off"] += 1
                 continue
             finally:
                 member.open_requests -= 1
-            self.statuses[str(answer.status_code)] += 1
-            if answer.status_code == 503:
-                assert int(answer.headers["retry-after"]) > 0
-            elif answer.status_code != 409 or answer.json()["title"] != BEING_HANDLED:
-                return answer
+            self.statuses[str(response.status_code)] += 1
+            if response.status_code == 503:
+                assert int(response.headers["retry-after"]) > 0
+            elif response.status_code != 409 or response.json()["title"] != BEING_HANDLED:
+                return response
             await asyncio.sleep(0.2)
 
     async def check(self) -> None:

@@ -68,15 +68,15 @@ def chain(length: int) -> list[dict[str, Any]]:
 
 def create(http: httpx.Client, steps: list[dict[str, Any]], *, begin: bool = True, name: str = "a test") -> str:
     body = {"name": name, "origin_instance": "tests", "steps": steps}
-    answer = http.post(WORKFLOWS, params={"start": begin}, json=body)
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
+    response = http.post(WORKFLOWS, params={"start": begin}, json=body)
+    assert response.status_code == 201, response.text
+    return str(response.json()["id"])
 
 
 def get(http: httpx.Client, workflow_id: str) -> dict[str, Any]:
-    answer = http.get(WORKFLOWS + workflow_id)
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
+    response = http.get(WORKFLOWS + workflow_id)
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
     return found
 
 
@@ -85,9 +85,11 @@ def verb(http: httpx.Client, workflow_id: str, name: str) -> None:
 
     def accepted() -> bool:
         path = WORKFLOWS + workflow_id
-        answer = http.delete(path) if name == "cancel" else http.post(f"{path}/{name}")
-        assert answer.status_code == 200 or (answer.status_code == 503 and "Retry-After" in answer.headers), answer.text
-        return answer.status_code == 200
+        response = http.delete(path) if name == "cancel" else http.post(f"{path}/{name}")
+        assert response.status_code == 200 or (response.status_code == 503 and "Retry-After" in response.headers), (
+            response.text
+        )
+        return response.status_code == 200
 
     until(accepted, WAIT_S)
 

@@ -142,8 +142,8 @@ async def test_a_short_delay_stays_in_memory(service: Service, clock: ManualCloc
 async def test_a_change_of_a_parked_workflow_leaves_it_parked(service: Service, clock: ManualClock) -> None:
     workflow_id = await parked(service, clock)
     wake_at = state_of(service, workflow_id).wake_at
-    answer = await service.client.patch(WORKFLOWS + workflow_id, json={"name": "new", "labels": {"a": "b"}})
-    assert answer.status_code == 200
+    response = await service.client.patch(WORKFLOWS + workflow_id, json={"name": "new", "labels": {"a": "b"}})
+    assert response.status_code == 200
     await eventually(lambda: in_memory(service) == set())
     assert (state_of(service, workflow_id).wake_at, state_of(service, workflow_id).owner) == (wake_at, None)
     clock.advance(HOUR)

@@ -222,7 +222,7 @@ class Race:
     # What came of it
 
     async def outcome(self, answers: list[httpx.Response | None]) -> Outcome:
-        codes = [None if answer is None else answer.status_code for answer in answers]
+        codes = [None if response is None else response.status_code for response in answers]
         return outcome_of(codes, await self._get(self.parent), await self._get(self.id))
 
     async def _get(self, workflow: UUID) -> dict[str, Any]:

@@ -194,9 +194,9 @@ class Race:
         method, path, body = request_for(event, self.parent, self.id)
         headers = {"Idempotency-Key": self.keys[place]}
         while True:
-            answer = await process.service.client.request(method, path, json=body, headers=headers)
-            if answer.status_code != 503:
-                self.codes[place] = answer.status_code
+            response = await process.service.client.request(method, path, json=body, headers=headers)
+            if response.status_code != 503:
+                self.codes[place] = response.status_code
                 return
             await asyncio.sleep(0.1)
 
@@ -251,8 +251,8 @@ class Race:
 
     async def _send(self, process: Process, path: str, body: Json | None = None) -> None:
         async def is_answered() -> bool:
-            answer = await process.service.client.post(path, json=body)
-            return answer.status_code != 503
+            response = await process.service.client.post(path, json=body)
+            return response.status_code != 503
 
         await until(is_answered, f"an answer about {self.pair}")
 

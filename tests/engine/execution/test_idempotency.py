@@ -106,7 +106,7 @@ async def test_of_fifty_concurrent_requests_in_two_processes_one_takes_effect(
 ) -> None:
     async with two_processes(memory, tmp_path) as services:
         answers = await asyncio.gather(*(create(services[n % 2]) for n in range(50)))
-        codes = Counter(answer.status_code for answer in answers)
+        codes = Counter(response.status_code for response in answers)
         assert codes[201] >= 1
         assert codes == {201: codes[201], 409: 50 - codes[201]}
         assert len(memory.tables.workflows) == 1
@@ -139,8 +139,8 @@ async def test_an_insert_that_fails_releases_the_key(
             make_unavailable(patch, service, "release")
         assert (await create(service)).status_code == 503
     assert len(memory.tables.keys) == away
-    answer = await create(service)
-    assert (answer.status_code, "idempotency-replayed" in answer.headers) == (201, False)
+    response = await create(service)
+    assert (response.status_code, "idempotency-replayed" in response.headers) == (201, False)
     assert len(memory.tables.workflows) == 1
 
 
@@ -170,12 +170,12 @@ async def test_an_insert_that_arrives_after_the_repeat_is_refused(
     if not away:
         with pytest.raises(StillRunning):
             await workflow_store.inner.insert(*before_the_repeat)
-    answer = await create(service)
-    assert answer.status_code == 201
+    response = await create(service)
+    assert response.status_code == 201
     with pytest.raises(StillRunning):
         await workflow_store.inner.insert(*before_the_repeat)
-    assert workflow_ids(memory) == [answer.json()["id"]]
-    assert {str(position.workflow_id) for position, _ in memory.tables.log} == {answer.json()["id"]}
+    assert workflow_ids(memory) == [response.json()["id"]]
+    assert {str(position.workflow_id) for position, _ in memory.tables.log} == {response.json()["id"]}
 
 
 async def test_an_insert_that_arrives_before_the_repeat_counts(
@@ -187,9 +187,9 @@ async def test_an_insert_that_arrives_before_the_repeat_counts(
         make_unavailable(patch, service, "release")
         assert (await create(service)).status_code == 503
     await workflow_store.inner.insert(*workflow_store.late[0])
-    answer = await create(service)
-    assert (answer.status_code, answer.headers["idempotency-replayed"]) == (201, "true")
-    assert workflow_ids(memory) == [answer.json()["id"]]
+    response = await create(service)
+    assert (response.status_code, response.headers["idempotency-replayed"]) == (201, "true")
+    assert workflow_ids(memory) == [response.json()["id"]]
 
 
 async def test_a_response_that_cannot_be_stored_is_not_sent(
@@ -201,10 +201,10 @@ async def test_a_response_that_cannot_be_stored_is_not_sent(
     provider.release("a")
     (workflow_id,) = workflow_ids(memory)
     done = await service.until_ended(workflow_id)
-    answer = await create(service)
-    assert (answer.status_code, answer.json()) == (201, done)  # the current state
-    assert answer.headers["idempotency-replayed"] == "true"
-    assert (await create(service)).content == answer.content
+    response = await create(service)
+    assert (response.status_code, response.json()) == (201, done)  # the current state
+    assert response.headers["idempotency-replayed"] == "true"
+    assert (await create(service)).content == response.content
 
 
 @pytest.mark.parametrize("lease_s", [None, -1, 3600])
@@ -217,11 +217,11 @@ async def test_a_key_of_another_process_is_taken_over_once_that_is_dead_or_too_o
 ) -> None:
     await leave_claimed(service, workflow_store, memory, lease_s)
     if lease_s == 3600:
-        answer = await create(service)
-        assert (answer.status_code, answer.headers["retry-after"]) == (409, "1")
+        response = await create(service)
+        assert (response.status_code, response.headers["retry-after"]) == (409, "1")
         clock.advance(300)
-    answer = await create(service)
-    assert (answer.status_code, "idempotency-replayed" in answer.headers) == (201, False)
+    response = await create(service)
+    assert (response.status_code, "idempotency-replayed" in response.headers) == (201, False)
     assert len(memory.tables.workflows) == 1
 
 
@@ -234,7 +234,7 @@ async def test_two_processes_answer_the_repeats_of_an_unanswered_request_alike(
             assert (await create(services[0])).status_code == 503
         await eventually(lambda: only_key(memory).owner == UUID(int=0))  # until then it counts as still running
         answers = await asyncio.gather(*(create(service) for service in services))
-        assert [answer.status_code for answer in answers] == [201, 201]
+        assert [response.status_code for response in answers] == [201, 201]
         assert answers[0].content == answers[1].content
         assert len(memory.tables.workflows) == 1
         await services[0].until_ended(answers[0].json()["id"])
@@ -247,15 +247,15 @@ async def test_a_verb_that_waits_for_the_database_keeps_its_key(
     monkeypatch.setattr(workflow_access, "COMMIT_S", 0.1)
     workflow_store.gate.clear()
     path = f"{WORKFLOWS}{workflow_id}/pause"
-    answer = await service.client.post(path, headers=KEY)
-    assert (answer.status_code, "may still take effect" in answer.json()["detail"]) == (503, True)
+    response = await service.client.post(path, headers=KEY)
+    assert (response.status_code, "may still take effect" in response.json()["detail"]) == (503, True)
     assert (await service.client.post(path, headers=KEY)).status_code == 409
     assert (await service.client.post(f"{WORKFLOWS}{workflow_id}/start", headers=KEY)).status_code == 422
     workflow_store.gate.set()
     await eventually(lambda: not service.app.services.idempotency.keys_held, "the effect is decided")
-    answer = await service.client.post(path, headers=KEY)
-    assert (answer.status_code, answer.json()["status"]) == (200, "PAUSED")
-    assert answer.headers["idempotency-replayed"] == "true"
+    response = await service.client.post(path, headers=KEY)
+    assert (response.status_code, response.json()["status"]) == (200, "PAUSED")
+    assert response.headers["idempotency-replayed"] == "true"
     assert (await event_types(service, workflow_id)).count("workflow.paused") == 1
 
 
@@ -298,10 +298,10 @@ async def test_a_repeated_cleanup_without_a_response_deletes_the_rest(
     with pytest.MonkeyPatch.context() as patch:
         make_unavailable(patch, service, "store_response")
         assert (await service.client.post(path, headers=KEY)).status_code == 503
-    answer = await service.client.post(path, headers=KEY)
-    assert (answer.status_code, answer.headers["idempotency-replayed"]) == (200, "true")
-    assert answer.json()["workflow"]["is_deleted"]
-    assert answer.json()["cleanup"]["tasks_cleaned"] == 0
+    response = await service.client.post(path, headers=KEY)
+    assert (response.status_code, response.headers["idempotency-replayed"]) == (200, "true")
+    assert response.json()["workflow"]["is_deleted"]
+    assert response.json()["cleanup"]["tasks_cleaned"] == 0
     assert (await event_types(service, workflow_id)).count("workflow.cleaned") == 1
 
 
@@ -328,6 +328,6 @@ async def test_a_request_that_is_cancelled_at_any_point_has_one_effect(
                 request = group.create_task(create(service))
                 await reached.wait()
                 request.cancel()
-        answer = await create(service)
-        assert (answer.status_code, "idempotency-replayed" in answer.headers) == (201, place == "store_response")
+        response = await create(service)
+        assert (response.status_code, "idempotency-replayed" in response.headers) == (201, place == "store_response")
         assert len(memory.tables.workflows) == 1

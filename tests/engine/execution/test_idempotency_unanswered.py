@@ -78,8 +78,8 @@ async def wait_until_disowned(memory: MemoryDatabase) -> None:
 
 async def assert_counts_as_first(service: Service, memory: MemoryDatabase) -> None:
     """Assert that a request with the key is handled as the first one."""
-    answer = await create(service)
-    assert (answer.status_code, "idempotency-replayed" in answer.headers) == (201, False)
+    response = await create(service)
+    assert (response.status_code, "idempotency-replayed" in response.headers) == (201, False)
     assert len(memory.tables.workflows) == 1
 
 
@@ -108,8 +108,8 @@ async def test_a_key_that_could_not_be_released_is_released_once_the_database_is
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keys_of(one), "release", raise_unavailable)
         assert (await create(one)).status_code == 503
-        answer = await create(other)
-        assert (answer.status_code, answer.headers["retry-after"]) == (409, "1")
+        response = await create(other)
+        assert (response.status_code, response.headers["retry-after"]) == (409, "1")
     await wait_until_released(memory)
     await assert_counts_as_first(other, memory)
 
@@ -181,8 +181,8 @@ async def test_a_cancelled_request_releases_or_hands_over_its_key(
         await assert_counts_as_first(other, memory)
     else:
         await wait_until_disowned(memory)
-        answer = await create(other)
-        assert (answer.status_code, answer.headers["idempotency-replayed"]) == (201, "true")
+        response = await create(other)
+        assert (response.status_code, response.headers["idempotency-replayed"]) == (201, "true")
         assert len(memory.tables.workflows) == 1
 
 
@@ -198,9 +198,9 @@ async def test_another_process_answers_for_a_verb_once_that_is_decided(
     assert not one.app.services.idempotency.unreleased
     workflow_store.gate.set()
     await wait_until_disowned(memory)
-    answer = await other.client.post(path, headers=KEY)
-    assert (answer.status_code, answer.json()["status"]) == (200, "PAUSED")
-    assert answer.headers["idempotency-replayed"] == "true"
+    response = await other.client.post(path, headers=KEY)
+    assert (response.status_code, response.json()["status"]) == (200, "PAUSED")
+    assert response.headers["idempotency-replayed"] == "true"
     assert [event["type"] for event in await one.events(workflow["id"])].count("workflow.paused") == 1
 
 
@@ -252,11 +252,11 @@ class TestRedelivery:
         await sink.until(2)
         await eventually(lambda: only_delivery(memory).status is DeliveryStatus.DELIVERED)
         await wait_until_disowned(memory)
-        answer = await other.client.post(path, headers=KEY)
-        assert (answer.status_code, answer.headers["idempotency-replayed"]) == (200, "true")
-        assert (answer.json()["id"], answer.json()["status"]) == (name, "DELIVERED")
-        assert len(answer.json()["attempts"]) == 2
-        assert (await one.client.post(path, headers=KEY)).content == answer.content
+        response = await other.client.post(path, headers=KEY)
+        assert (response.status_code, response.headers["idempotency-replayed"]) == (200, "true")
+        assert (response.json()["id"], response.json()["status"]) == (name, "DELIVERED")
+        assert len(response.json()["attempts"]) == 2
+        assert (await one.client.post(path, headers=KEY)).content == response.content
         assert len(sink.received) == 2
 
     async def test_a_redelivery_whose_key_was_taken_over_sends_nothing(

@@ -221,8 +221,8 @@ async def test_no_more_items_are_under_way_than_the_step_allows(service: Service
     provider.default = Hang()
     created = await service.create(scripted_step("a", for_each={"count": 7, "max_concurrency": 3}))
     await eventually(lambda: len(provider.calls) == 3)
-    answer = await service.client.get(f"/api/v1/workflows/{created['id']}/explain")
-    (explained,) = answer.json()["steps"]
+    response = await service.client.get(f"/api/v1/workflows/{created['id']}/explain")
+    (explained,) = response.json()["steps"]
     counts = {name: explained["reason"][name] for name in ("total", "pending", "running", "completed", "reasons")}
     expected = {"total": 7, "pending": 4, "running": 3, "completed": 0, "reasons": {"running_locally": 3}}
     assert (explained["reason"]["code"], counts) == ("waits_for_items", expected)
@@ -340,9 +340,9 @@ async def test_results_of_items_that_are_too_large_to_be_read_at_once_are_refuse
     why = "the results that the step reads are over 16,777,216 bytes"
     assert (failed["status"], failed["error_message"]) == ("FAILED", why)
     assert len(step_of(workflow, "big")["result"]["items"]) == 17
-    answer = await service.client.get(f"/api/v1/workflows/{workflow['id']}/steps/big")
-    assert answer.status_code == 422
-    assert "get the items of the step, page by page" in answer.text
+    response = await service.client.get(f"/api/v1/workflows/{workflow['id']}/steps/big")
+    assert response.status_code == 422
+    assert "get the items of the step, page by page" in response.text
 
 
 async def test_the_files_of_items_stay_and_those_of_a_failed_attempt_are_deleted(

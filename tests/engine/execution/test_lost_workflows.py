@@ -65,8 +65,8 @@ async def test_a_lost_run_writes_nothing_touches_no_file_and_ends_its_attempts(
         kept = {path.name for path in service.stored_files()}
         assert kept == {"x"} | ({"y"} if isinstance(ending, Succeed) else set())
         for verb in ("pause", "cancel"):
-            answer = await service.verb(lost["id"], verb)
-            assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+            response = await service.verb(lost["id"], verb)
+            assert (response.status_code, "retry-after" in response.headers) == (503, True)
         assert rows(memory) == before
         provider.release("mine")
         assert (await service.until_ended(mine["id"]))["status"] == "COMPLETED"
@@ -85,8 +85,8 @@ async def test_a_verb_on_a_lost_run_does_not_take_effect(memory: MemoryDatabase,
         await provider.until_called("a")
         memory.take_over(OTHER)
         before = rows(memory)
-        answer = await service.verb(created["id"], "pause")
-        assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+        response = await service.verb(created["id"], "pause")
+        assert (response.status_code, "retry-after" in response.headers) == (503, True)
         assert rows(memory) == before
         await eventually(lambda: nothing_left(service))
 
@@ -226,8 +226,8 @@ async def test_no_answer_tells_of_what_is_not_yet_written_not_even_a_refusal(
             assert (await service.get(created["id"]))["status"] == "RUNNING"
             assert not pausing.done()
             workflow_store.gate.set()
-        answer = pausing.result()
-        assert (answer.status_code, answer.json()["current_status"]) == (409, "COMPLETED")
+        response = pausing.result()
+        assert (response.status_code, response.json()["current_status"]) == (409, "COMPLETED")
         assert (await service.get(created["id"]))["status"] == "COMPLETED"
         await eventually(lambda: nothing_left(service))
 
@@ -287,8 +287,8 @@ async def test_a_cleanup_that_gave_up_waiting_harms_nobody(
         await provider.until_called("a")
         await service.verb(created["id"], "cancel")
         monkeypatch.setattr("stepwell.engine.files.cleanup_runner._QUIET_S", 0.05)
-        answer = await service.verb(created["id"], "cleanup", cleanup_tasks=True)
-        assert (answer.status_code, answer.json()["cleanup"]["pending"]) == (200, True)
+        response = await service.verb(created["id"], "cleanup", cleanup_tasks=True)
+        assert (response.status_code, response.json()["cleanup"]["pending"]) == (200, True)
         provider.release("a")
         await eventually(lambda: nothing_left(service))
         monkeypatch.undo()
@@ -377,8 +377,8 @@ async def test_an_answer_that_was_lost_is_no_reason_to_do_it_again(memory: Memor
         workflow_store = use_failing_store(service)
         created = await service.create(scripted_step("a"), scripted_step("b", "a"), start=False)
         workflow_store.faults.extend([AFTER, None] * 10)
-        answer = await service.verb(created["id"], "start")
-        assert answer.status_code == 200
+        response = await service.verb(created["id"], "start")
+        assert response.status_code == 200
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
         assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 2), ("b", 1)]
         record = await service.app.services.reads.get(EVERY_TENANT, UUID(created["id"]))

@@ -77,9 +77,9 @@ class Load:
 
     async def client(self) -> None:
         while not self.over:
-            answer = await self.send("POST", "/api/v1/workflows/", params={"start": True}, json=BODY)
-            if answer.status_code == 201:
-                self.made.append(answer.json()["id"])
+            response = await self.send("POST", "/api/v1/workflows/", params={"start": True}, json=BODY)
+            if response.status_code == 201:
+                self.made.append(response.json()["id"])
             if self.made:
                 path = f"/api/v1/workflows/{self.rng.choice(self.made)}"
                 await self.send("GET", path)
@@ -87,11 +87,11 @@ class Load:
             await asyncio.sleep(0.02)
 
     async def send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        answer = await self.service.client.request(method, path, **arguments)
-        self.codes[answer.status_code] += 1
-        if answer.status_code == 503 and "retry-after" not in answer.headers:
+        response = await self.service.client.request(method, path, **arguments)
+        self.codes[response.status_code] += 1
+        if response.status_code == 503 and "retry-after" not in response.headers:
             self.without_retry_after += 1
-        return answer
+        return response
 
     @asynccontextmanager
     async def going_on(self) -> AsyncIterator[None]:
@@ -185,10 +185,10 @@ async def test_while_the_database_is_away_every_call_says_so(own: TestServer, tm
             ("POST", f"{path}/cleanup"),
             ("DELETE", path),
         ]:
-            answer = await service.client.request(method, route)
-            assert (answer.status_code, "retry-after" in answer.headers) == (503, True), route
-        answer = await service.client.patch(path, json={"name": "m"})
-        assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+            response = await service.client.request(method, route)
+            assert (response.status_code, "retry-after" in response.headers) == (503, True), route
+        response = await service.client.patch(path, json={"name": "m"})
+        assert (response.status_code, "retry-after" in response.headers) == (503, True)
         assert (await service.client.get("/health/live")).status_code == 200
         await eventually(own.embedded.respawn, "the server starts")
         await asyncio.to_thread(own.embedded.wait_ready)

@@ -170,9 +170,9 @@ async def test_a_cleanup_is_reported_by_the_process_that_does_not_delete_the_fil
         await pair.one.until(workflow_id, lambda workflow: statuses_of(workflow)["a"] == "RUNNING")
         assert (await pair.one.verb(workflow_id, "pause")).json()["status"] == "PAUSED"
         made, _ = await service.tasks(workflow_id)
-        answer = await service.verb(workflow_id, "cleanup", cleanup_tasks=True)
-        assert (answer.status_code, answer.json()["workflow"]["status"]) == (200, "CANCELLED")
-        report = answer.json()["cleanup"]
+        response = await service.verb(workflow_id, "cleanup", cleanup_tasks=True)
+        assert (response.status_code, response.json()["workflow"]["status"]) == (200, "CANCELLED")
+        report = response.json()["cleanup"]
         assert report == {
             "tasks_processed": 2,
             "tasks_cleaned": 2,
@@ -192,9 +192,9 @@ async def test_a_verb_waits_for_the_end_of_a_workflow_that_another_process_runs(
         asyncio_task = group.create_task(pair.other.client.post(f"{path}/resume", headers=wait))
         await eventually(lambda: bool(pair.other.app.engine.bus.watched), "the request waits")
         pair.provider.release("a")
-    answer = asyncio_task.result()
-    assert (answer.status_code, answer.json()["status"]) == (200, "COMPLETED")
-    assert answer.headers["preference-applied"] == "wait=50"
+    response = asyncio_task.result()
+    assert (response.status_code, response.json()["status"]) == (200, "COMPLETED")
+    assert response.headers["preference-applied"] == "wait=50"
 
 
 async def test_the_data_of_a_paused_workflow_is_deleted_by_either_process(timed_pair: Pair) -> None:
@@ -202,8 +202,8 @@ async def test_the_data_of_a_paused_workflow_is_deleted_by_either_process(timed_
     for service in (pair.one, pair.other):
         path = await pair.start()
         assert (await pair.one.client.post(f"{path}/pause")).json()["status"] == "PAUSED"
-        answer = await service.client.delete(f"{path}/data")
-        assert (answer.status_code, answer.json()["pending"]) == (200, False)
+        response = await service.client.delete(f"{path}/data")
+        assert (response.status_code, response.json()["pending"]) == (200, False)
         assert (await service.client.get(path)).status_code == 404
     assert not memory_of(pair).tables.commands
 
@@ -236,8 +236,8 @@ async def test_commands_are_read_again_after_reads_that_failed(
         return await read(owner, except_for, limit)
 
     monkeypatch.setattr(commands, "waiting", failing)
-    answer = await pair.other.client.post(f"{path}/pause")
-    assert (answer.status_code, answer.json()["status"], failures) == (200, "PAUSED", [])
+    response = await pair.other.client.post(f"{path}/pause")
+    assert (response.status_code, response.json()["status"], failures) == (200, "PAUSED", [])
 
 
 async def test_a_verb_without_an_answer_in_time_is_withdrawn(timed_pair: Pair) -> None:
@@ -245,8 +245,8 @@ async def test_a_verb_without_an_answer_in_time_is_withdrawn(timed_pair: Pair) -
     path = await pair.start()
     pair.stop_receiving()
     pair.other.app.services.commands.outcome_s = 0.05
-    answer = await pair.other.client.post(f"{path}/pause", headers=KEY)
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    response = await pair.other.client.post(f"{path}/pause", headers=KEY)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "2")
     (command,) = memory_of(pair).tables.commands.values()
     assert command.outcome == CommandWithdrawn()
     assert (await pair.one.client.get(path)).json()["status"] == "RUNNING"
@@ -281,8 +281,8 @@ async def test_a_verb_on_a_workflow_that_ends_meanwhile_is_answered_from_its_end
         asyncio_task = group.create_task(pair.other.client.post(f"{path}/pause"))
         await eventually(lambda: bool(memory_of(pair).tables.commands))
         pair.provider.release("a")
-    answer = asyncio_task.result()
-    assert (answer.status_code, answer.json()["current_status"]) == (409, "COMPLETED")
+    response = asyncio_task.result()
+    assert (response.status_code, response.json()["current_status"]) == (409, "COMPLETED")
 
 
 async def test_the_next_owner_carries_out_the_verb_of_a_process_that_died_before_its_effect(
@@ -299,10 +299,10 @@ async def test_the_next_owner_carries_out_the_verb_of_a_process_that_died_before
         owner = pair.one.app.engine.lease.owner
         await sql.execute("UPDATE processes SET lease_until = clock_timestamp() WHERE id = $1", owner)
         pair.other.app.services.commands.resubscribed()
-    answer = asyncio_task.result()
-    assert (answer.status_code, answer.json()["status"]) == (200, "PAUSED")
+    response = asyncio_task.result()
+    assert (response.status_code, response.json()["status"]) == (200, "PAUSED")
     again = await pair.other.client.post(f"{path}/pause", headers=KEY)
-    assert (again.content, again.headers["idempotency-replayed"]) == (answer.content, "true")
+    assert (again.content, again.headers["idempotency-replayed"]) == (response.content, "true")
     assert (await events_of(pair.other, path)).count("workflow.paused") == 1
 
 
@@ -378,8 +378,8 @@ async def test_a_command_is_withdrawn_if_nobody_knows_whether_it_was_sent(
         raise Unavailable("the answer of the database was lost")
 
     monkeypatch.setattr(commands, "send", send_without_an_answer)
-    answer = await pair.other.client.post(f"{path}/pause")
-    assert (answer.status_code, answer.json()["detail"]) == (503, "the answer of the database was lost")
+    response = await pair.other.client.post(f"{path}/pause")
+    assert (response.status_code, response.json()["detail"]) == (503, "the answer of the database was lost")
     await eventually(lambda: not pair.other.app.services.commands.waiting)
     (command,) = memory_of(pair).tables.commands.values()
     assert command.outcome == CommandWithdrawn()
@@ -404,9 +404,9 @@ async def test_verbs_at_both_processes_at_once_are_answered_in_one_order(stored_
     path = await pair.start()
     for number in range(5):
         answers = await asyncio.gather(*(service.client.post(f"{path}/pause") for service in (pair.one, pair.other)))
-        assert sorted(answer.status_code for answer in answers) == [200, 409]
-        answer = await (pair.one, pair.other)[number % 2].client.post(f"{path}/resume")
-        assert answer.status_code == 200
+        assert sorted(response.status_code for response in answers) == [200, 409]
+        response = await (pair.one, pair.other)[number % 2].client.post(f"{path}/resume")
+        assert response.status_code == 200
 
 
 def memory_of(pair: Pair) -> MemoryDatabase:
@@ -427,7 +427,7 @@ async def test_a_decision_and_a_signal_are_taken_by_the_process_that_runs_the_wo
         await service.client.post(f"{path}/steps/ask/decision", json={"choice": "reject"})
         for service in (pair.other, pair.one)
     ]
-    assert [answer.status_code for answer in late] == [409, 409]
+    assert [response.status_code for response in late] == [409, 409]
     assert problem_of(late[0]) == problem_of(late[1])
     signalled = await pair.other.client.post(f"{path}/signals/paid", json={"data": [1]})
     assert signalled.json()["result"]["data"] == [1]

@@ -194,8 +194,8 @@ async def test_the_service_is_ready_after_the_first_claim_and_a_verb_waits_for_n
 
     monkeypatch.setattr(MemoryWorkflowStore, "claim", held_up)
     async with serving(memory, tmp_path, provider, wait_for_claims=False) as service:
-        answer = await service.client.get("/health/ready")
-        assert (answer.status_code, answer.json()["detail"]) == (503, "the service is starting")
+        response = await service.client.get("/health/ready")
+        assert (response.status_code, response.json()["detail"]) == (503, "the service is starting")
         first.set()
         clock.advance(1)
         await eventually(lambda: bool(claimed))
@@ -265,8 +265,8 @@ async def test_one_workflow_that_can_not_be_read_does_not_stop_the_others(
     async with serving(memory, tmp_path, provider) as service:
         assert (await service.until_ended(sound))["status"] == "COMPLETED"
         assert (await service.get(broken))["status"] == "RUNNING"
-        answer = await service.verb(broken, "cancel")
-        assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+        response = await service.verb(broken, "cancel")
+        assert (response.status_code, "retry-after" in response.headers) == (503, True)
 
 
 # Answers that were lost
@@ -279,8 +279,8 @@ async def test_an_insert_whose_answer_was_lost_is_found_by_a_claim(memory: Memor
         workflow_store.inserts.extend([AFTER, BEFORE])
         body = {"name": "n", "origin_instance": "tests", "steps": [scripted_step("a")]}
         for _ in range(2):
-            answer = await service.client.post("/api/v1/workflows/", params={"start": True}, json=body)
-            assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+            response = await service.client.post("/api/v1/workflows/", params={"start": True}, json=body)
+            assert (response.status_code, "retry-after" in response.headers) == (503, True)
         workflows = (await service.client.get("/api/v1/workflows/")).json()["workflows"]
         assert len(workflows) == 1
         assert (await service.until_ended(workflows[0]["id"]))["status"] == "COMPLETED"
@@ -296,8 +296,8 @@ async def test_an_insert_that_lands_after_it_was_given_up_is_found_by_a_later_cl
         workflow_store, ownership = use_failing_store(service), service.app.engine.ownership
         workflow_store.inserts.append(LATE)
         body = {"name": "n", "origin_instance": "tests", "steps": [scripted_step("a")]}
-        answer = await service.client.post("/api/v1/workflows/", params={"start": True}, json=body)
-        assert answer.status_code == 503
+        response = await service.client.post("/api/v1/workflows/", params={"start": True}, json=body)
+        assert response.status_code == 503
         await eventually(lambda: workflow_store.claimed > 0 and ownership.resting, "the first claim is over")
         await workflow_store.inner.insert(*workflow_store.late[0])
         # It claims once more when no statement can be at work any more.

@@ -97,8 +97,8 @@ def ancestors(workflow: dict[str, Any], step_id: str) -> set[str]:
 
 
 async def items_reused(service: Service, workflow: dict[str, Any], step_id: str) -> int:
-    answer = await service.client.get(f"{WORKFLOWS}{workflow['id']}/steps/{step_id}/items", params={"limit": 100})
-    return sum(item["reused_from"] is not None for item in answer.json()["items"])
+    response = await service.client.get(f"{WORKFLOWS}{workflow['id']}/steps/{step_id}/items", params={"limit": 100})
+    return sum(item["reused_from"] is not None for item in response.json()["items"])
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
@@ -109,12 +109,12 @@ async def test_a_run_takes_over_what_was_forecast(service: Service, seed: int) -
     assert first["status"] == "COMPLETED", first["errors"]
     changed = edited(steps, random)
     body = {"name": "n", "origin_instance": "tests", "steps": changed, "reuse": {"from": first["id"]}}
-    answer = await service.client.post(f"{WORKFLOWS}plan", json=body)
-    assert answer.status_code == 200, answer.text
+    response = await service.client.post(f"{WORKFLOWS}plan", json=body)
+    assert response.status_code == 200, response.text
     second = await run(service, *changed, reuse=body["reuse"])
     assert second["status"] == "COMPLETED", second["errors"]
-    providers = {step["step_id"] for step in answer.json()["steps"] if step["provider"] is not None}
-    for planned in answer.json()["steps"]:
+    providers = {step["step_id"] for step in response.json()["steps"] if step["provider"] is not None}
+    for planned in response.json()["steps"]:
         step_id, forecast = planned["step_id"], planned["forecast"]
         if (items := planned["forecast_items"]) is not None:
             assert await items_reused(service, second, step_id) == items["reused"], step_id
@@ -136,9 +136,9 @@ async def test_a_dry_run_of_a_rerun_says_what_it_takes_over_what_it_costs_and_wh
     path = f"{WORKFLOWS}{first['id']}/rerun?dry_run=true"
 
     async def forecast(**changes: Any) -> tuple[list[str], list[str]]:
-        answer = await service.client.post(path, json=changes)
-        assert answer.status_code == 200, answer.text
-        plan = answer.json()
+        response = await service.client.post(path, json=changes)
+        assert response.status_code == 200, response.text
+        plan = response.json()
         return [step["forecast"] for step in plan["steps"]], plan["gone"]
 
     assert await forecast() == (["reused"] * 3, [])

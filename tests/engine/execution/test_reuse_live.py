@@ -110,23 +110,23 @@ async def test_only_a_run_of_the_tenant_that_has_ended_or_is_paused_is_reused(se
     refusals[other["id"]] = "There is no such run of this tenant"
     for earlier, why in refusals.items():
         body = {"name": "n", "origin_instance": "tests", "steps": [image("a")], "reuse": {"from": earlier}}
-        answer = await service.client.post(WORKFLOWS, json=body)
-        assert answer.status_code == 422
-        assert answer.json()["detail"] == [{"loc": ["body", "reuse", "from"], "msg": why, "type": "reuse_invalid"}]
+        response = await service.client.post(WORKFLOWS, json=body)
+        assert response.status_code == 422
+        assert response.json()["detail"] == [{"loc": ["body", "reuse", "from"], "msg": why, "type": "reuse_invalid"}]
     for workflow, key in ((first, "is_deleted"), (created, "allowed_from")):
-        answer = await service.client.post(f"{WORKFLOWS}{workflow['id']}/rerun", json={})
-        assert (answer.status_code, key in answer.json()) == (409, True)
+        response = await service.client.post(f"{WORKFLOWS}{workflow['id']}/rerun", json={})
+        assert (response.status_code, key in response.json()) == (409, True)
 
 
 async def items_of(service: Service, workflow: dict[str, Any], step_id: str) -> list[dict[str, Any]]:
-    answer = await service.client.get(f"{WORKFLOWS}{workflow['id']}/steps/{step_id}/items", params={"limit": 1000})
-    items: list[dict[str, Any]] = answer.json()["items"]
+    response = await service.client.get(f"{WORKFLOWS}{workflow['id']}/steps/{step_id}/items", params={"limit": 1000})
+    items: list[dict[str, Any]] = response.json()["items"]
     return items
 
 
 async def outputs_of(service: Service, workflow: dict[str, Any]) -> list[tuple[str, str, bool]]:
-    answer = await service.client.get(f"{WORKFLOWS}{workflow['id']}/outputs")
-    return [(each["path"], each["step_path"], each["final"]) for each in answer.json()["outputs"]]
+    response = await service.client.get(f"{WORKFLOWS}{workflow['id']}/outputs")
+    return [(each["path"], each["step_path"], each["final"]) for each in response.json()["outputs"]]
 
 
 async def test_one_changed_item_of_many_runs(service: Service) -> None:
@@ -167,9 +167,9 @@ async def test_reused_files_are_outputs_of_the_run(service: Service) -> None:
     paged: list[str] = []
     url: str | None = f"{WORKFLOWS}{second['id']}/outputs?limit=1"
     while url is not None:
-        answer = await service.client.get(url)
-        paged += [each["path"] for each in answer.json()["outputs"]]
-        url = answer.links.get("next", {}).get("url")
+        response = await service.client.get(url)
+        paged += [each["path"] for each in response.json()["outputs"]]
+        url = response.links.get("next", {}).get("url")
     assert paged == [path for path, *_ in new]
 
 
@@ -239,8 +239,8 @@ async def test_the_result_of_a_fallback_is_that_of_the_fallbacks_work(
 
 async def decide(service: Service, workflow_id: str, choice: str = "approve") -> dict[str, Any]:
     await service.until(workflow_id, lambda workflow: workflow["waits_for"] == "decision")
-    answer = await service.client.post(f"{WORKFLOWS}{workflow_id}/steps/ask/decision", json={"choice": choice})
-    assert answer.status_code == 200, answer.text
+    response = await service.client.post(f"{WORKFLOWS}{workflow_id}/steps/ask/decision", json={"choice": choice})
+    assert response.status_code == 200, response.text
     return await service.until_ended(workflow_id)
 
 
@@ -255,8 +255,8 @@ async def test_a_decision_is_taken_over_if_what_was_shown_is_equal(service: Serv
     assert step_of(second, "ask")["reused_from"] == {"workflow_id": first["id"], "task_id": None}
     assert reused(await rerun(service, second)) == ["make", "ask"]
     for changes in ({"steps": ["make"]}, {"config": {"ask": {"message": "Really?"}}}, {"steps": ["ask"]}):
-        answer = await service.client.post(f"{WORKFLOWS}{first['id']}/rerun", json=changes)
-        again = await decide(service, answer.json()["id"])
+        response = await service.client.post(f"{WORKFLOWS}{first['id']}/rerun", json=changes)
+        again = await decide(service, response.json()["id"])
         assert "ask" not in reused(again)
 
 
@@ -265,8 +265,8 @@ async def test_signals_and_delays_wait_again(service: Service) -> None:
     created = await service.create(*steps)
     await service.client.post(f"{WORKFLOWS}{created['id']}/signals/go", json={"data": 1})
     first = await service.until_ended(created["id"])
-    answer = await service.client.post(f"{WORKFLOWS}{first['id']}/rerun", json={})
-    second = await service.until(answer.json()["id"], lambda workflow: workflow["waits_for"] == "signal")
+    response = await service.client.post(f"{WORKFLOWS}{first['id']}/rerun", json={})
+    second = await service.until(response.json()["id"], lambda workflow: workflow["waits_for"] == "signal")
     assert [step["reused_from"] for step in second["steps"]] == [None, None]
 
 
@@ -274,8 +274,8 @@ async def test_a_result_by_hand_is_not_taken_over(service: Service, provider: Sc
     provider.default = Fail("no", retryable=False)
     first = await run(service, scripted_step("a", max_retries=0))
     assert first["status"] == "FAILED"
-    answer = await service.client.post(f"{WORKFLOWS}{first['id']}/steps/a/result", json={"result": {"any": 1}})
-    assert answer.status_code == 200, answer.text
+    response = await service.client.post(f"{WORKFLOWS}{first['id']}/steps/a/result", json={"result": {"any": 1}})
+    assert response.status_code == 200, response.text
     await service.verb(first["id"], "resume")
     first = await service.until_ended(first["id"])
     provider.default = Succeed()

@@ -134,16 +134,16 @@ async def test_an_idle_process_keeps_what_it_begins(pair: Pair, monkeypatch: pyt
     monkeypatch.setattr(lease, "_renewed_at", -math.inf)
     headers = {"Idempotency-Key": "k"} if way.endswith("key") else {}
     if way == "start":
-        answer = await pair.busy.verb(pending["id"], "start")
+        response = await pair.busy.verb(pending["id"], "start")
     else:
         body = {"name": "x", "origin_instance": "tests", "steps": [scripted_step("a")]}
-        answer = await pair.busy.client.post("/api/v1/workflows/", json=body, headers=headers)
+        response = await pair.busy.client.post("/api/v1/workflows/", json=body, headers=headers)
     await pair.hanging.until_called("a")
     await eventually(lambda: pair.ownership.resting)
     pair.ownership.claims.request()
     await more_rounds(pair.ownership, 1)
     owned = "SELECT owner, epoch FROM workflows WHERE id = $1"
-    assert tuple(await pair.sql.fetchrow(owned, answer.json()["id"])) == (lease.owner, 1)
+    assert tuple(await pair.sql.fetchrow(owned, response.json()["id"])) == (lease.owner, 1)
     assert not pair.idle.app.engine.scheduler.workflows
     await eventually(
         lambda: pair.busy_ownership.resting and pair.busy_ownership.claims.pause_s <= LONG_S * RENEWED_AFTER,

@@ -319,8 +319,8 @@ async def test_all_sub_workflows_of_a_paused_workflow_are_deleted_with_it(
 ) -> None:
     root, child, grandchild = await paused_family(service, provider)
     await eventually(lambda: nothing_left(service), "all are paused")
-    answer = await service.client.delete(f"{WORKFLOWS}{root}/data")
-    assert (answer.status_code, answer.json()["pending"]) == (200, False)
+    response = await service.client.delete(f"{WORKFLOWS}{root}/data")
+    assert (response.status_code, response.json()["pending"]) == (200, False)
     found = [await service.client.get(f"{WORKFLOWS}{each}") for each in (root, child, grandchild)]
     assert [each.status_code for each in found] == [404] * 3
 
@@ -538,8 +538,8 @@ async def test_a_step_says_which_sub_workflow_it_waits_for(service: Service, pro
     child = await child_of(service, created)
     waiting = step_of(await service.get(created["id"]), "sub")["waiting_for"]
     assert (waiting["kind"], waiting["workflow_id"], waiting["until"]) == ("workflow", child, None)
-    answer = await service.client.get(f"{WORKFLOWS}{created['id']}/explain")
-    (step,) = answer.json()["steps"]
+    response = await service.client.get(f"{WORKFLOWS}{created['id']}/explain")
+    (step,) = response.json()["steps"]
     assert (step["reason"]["code"], step["reason"]["workflow_id"]) == ("runs_workflow", child)
     await service.verb(created["id"], "cancel")
     assert step_of(await service.until_ended(created["id"]), "sub")["waiting_for"] is None

@@ -210,8 +210,8 @@ async def test_a_verb_before_a_trial_is_applied_at_once_and_starts_nothing(
     provider = ConfiguredProvider()
     async with started(memory, tmp_path, provider) as service:
         for workflow_id in made:  # one of them is tried first, and the other one waits for that
-            answer = await send(service, workflow_id)
-            assert answer.status_code == 200, answer.text
+            response = await send(service, workflow_id)
+            assert response.status_code == 200, response.text
             if status is not None:
                 workflow = await service.get(workflow_id)
                 assert (workflow["status"], statuses_of(workflow)["a"]) == (status, of_attempt)
@@ -263,8 +263,8 @@ async def test_verbs_that_start_others_are_accepted_before_and_during_a_trial(
     async with started(memory, tmp_path, provider) as service:
 
         async def waits(workflow_id: str, name: str) -> None:
-            answer = await service.verb(workflow_id, name)
-            assert (answer.status_code, answer.json().get("status")) == (200, "RUNNING")
+            response = await service.verb(workflow_id, name)
+            assert (response.status_code, response.json().get("status")) == (200, "RUNNING")
             assert (await explained(service, workflow_id))["code"] == "waits_for_admission"
 
         await waits(pending[0], "start")
@@ -342,6 +342,6 @@ async def test_a_verb_on_a_workflow_that_only_a_newer_version_understands_is_ref
     (workflow_id,) = await under_way(memory, tmp_path, "a")
     memory.tables.workflows[UUID(workflow_id)].feature_level = 1_000
     async with serving(memory, tmp_path, ConfiguredProvider()) as service:
-        answer = await service.verb(workflow_id, "cancel")
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
-        assert "newer version" in answer.json()["detail"]
+        response = await service.verb(workflow_id, "cancel")
+        assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+        assert "newer version" in response.json()["detail"]

@@ -44,8 +44,8 @@ async def one_runs(service: Service, provider: ScriptedProvider) -> str:
 
 
 async def reason(service: Service, workflow_id: str) -> dict[str, Any] | None:
-    answer = await service.client.get(f"{WORKFLOWS}{workflow_id}/explain")
-    found: dict[str, Any] | None = answer.json()["reason"]
+    response = await service.client.get(f"{WORKFLOWS}{workflow_id}/explain")
+    found: dict[str, Any] | None = response.json()["reason"]
     return found
 
 
@@ -149,8 +149,8 @@ async def test_a_short_definition_of_many_values_takes_several_places(
 async def test_verbs_work_on_a_workflow_that_waits(service: Service, provider: ScriptedProvider) -> None:
     first = await one_runs(service, provider)
     changed, cancelled, paused, cleaned = [(await service.create(scripted_step("a")))["id"] for _ in range(4)]
-    answer = await service.client.patch(WORKFLOWS + changed, json={"name": "new"})
-    assert (answer.status_code, answer.json()["name"], answer.json()["status"]) == (200, "new", "RUNNING")
+    response = await service.client.patch(WORKFLOWS + changed, json={"name": "new"})
+    assert (response.status_code, response.json()["name"], response.json()["status"]) == (200, "new", "RUNNING")
     assert (await service.verb(cancelled, "cancel")).json()["status"] == "CANCELLED"
     assert (await service.verb(paused, "pause")).json()["status"] == "PAUSED"
     assert (await service.verb(cleaned, "pause")).json()["status"] == "PAUSED"
@@ -190,8 +190,8 @@ async def test_a_verb_and_an_admission_at_once_end_in_one_of_the_two_orders(
             verbs = [group.create_task(service.verb(each, "cancel")) for each in created]
         answers = [asyncio_task.result() for asyncio_task in verbs]
         ends = [(await service.until_ended(each))["status"] for each in created]
-        assert ends == ["CANCELLED" if answer.status_code == 200 else "COMPLETED" for answer in answers]
-        assert {answer.status_code for answer in answers} <= {200, 409}
+        assert ends == ["CANCELLED" if response.status_code == 200 else "COMPLETED" for response in answers]
+        assert {response.status_code for response in answers} <= {200, 409}
         await eventually(lambda: all(state.owner is None for state in memory_in_real_time.states()))
 
 

@@ -37,17 +37,17 @@ async def two_runs(service: Service) -> tuple[dict[str, Any], dict[str, Any], Pa
 
 
 async def clean(service: Service, workflow: dict[str, Any]) -> dict[str, Any]:
-    answer = await service.verb(workflow["id"], "cleanup")
-    assert answer.status_code == 200, answer.text
-    report: dict[str, Any] = answer.json()["cleanup"]
+    response = await service.verb(workflow["id"], "cleanup")
+    assert response.status_code == 200, response.text
+    report: dict[str, Any] = response.json()["cleanup"]
     assert not report["pending"]
     return report
 
 
 async def delete_data(service: Service, workflow: dict[str, Any]) -> list[str]:
-    answer = await service.client.delete(f"{WORKFLOWS}{workflow['id']}/data")
-    assert (answer.status_code, answer.json()["pending"]) == (200, False), answer.text
-    lost_by: list[str] = answer.json()["lost_by"]
+    response = await service.client.delete(f"{WORKFLOWS}{workflow['id']}/data")
+    assert (response.status_code, response.json()["pending"]) == (200, False), response.text
+    lost_by: list[str] = response.json()["lost_by"]
     return lost_by
 
 

@@ -81,16 +81,16 @@ class User(Struct):
     async def create(self, *steps: dict[str, Any], start: bool = True, **fields: Any) -> dict[str, Any]:
         """Create a workflow of this tenant."""
         body = {"name": "a run", "origin_instance": "tests", "steps": list(steps), **fields}
-        answer = await self.client.post("/api/v1/workflows/", params={"start": start}, json=body)
-        assert answer.status_code == 201, answer.text
-        created: dict[str, Any] = answer.json()
+        response = await self.client.post("/api/v1/workflows/", params={"start": start}, json=body)
+        assert response.status_code == 201, response.text
+        created: dict[str, Any] = response.json()
         return created
 
     async def upload(self, name: str, content: bytes) -> str:
         """Upload a file, and return its path."""
-        answer = await self.client.post("/api/v1/artifacts", files={"file": (name, content)})
-        assert answer.status_code == 201, answer.text
-        path: str = answer.json()["artifacts"][0]["path"]
+        response = await self.client.post("/api/v1/artifacts", files={"file": (name, content)})
+        assert response.status_code == 201, response.text
+        path: str = response.json()["artifacts"][0]["path"]
         return path
 
 

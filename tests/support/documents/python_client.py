@@ -48,6 +48,6 @@ class PythonClient:
         """Return the parsed answer of an operation, whose status must be *expects*."""
         self.called.add(operation)
         module = import_module(self._modules[operation])
-        answer = await module.asyncio_detailed(*arguments, client=self.client, **members)
-        assert answer.status_code == expects, answer.content
-        return answer.parsed
+        response = await module.asyncio_detailed(*arguments, client=self.client, **members)
+        assert response.status_code == expects, response.content
+        return response.parsed

@@ -82,14 +82,14 @@ class Member:
         return await self.client.request(method, path, json=body, **options)
 
     async def get(self, workflow_id: str) -> Json:
-        answer = await self.client.get(WORKFLOWS + workflow_id)
-        assert answer.status_code == 200, answer.text
-        return cast("Json", answer.json())
+        response = await self.client.get(WORKFLOWS + workflow_id)
+        assert response.status_code == 200, response.text
+        return cast("Json", response.json())
 
     async def events(self, workflow_id: str) -> list[Json]:
-        answer = await self.client.get(f"{WORKFLOWS}{workflow_id}/events", params={"limit": 1000})
-        assert answer.status_code == 200, answer.text
-        return cast("list[Json]", answer.json()["events"])
+        response = await self.client.get(f"{WORKFLOWS}{workflow_id}/events", params={"limit": 1000})
+        assert response.status_code == 200, response.text
+        return cast("list[Json]", response.json()["events"])
 
     async def until(self, workflow_id: str, wanted: Callable[[Json], bool], within_s: float = WAIT_S) -> Json:
         """Return the workflow once it is as wanted."""
@@ -159,9 +159,9 @@ class Cluster:
     async def create(self, member: Member, *steps: Json, start: bool = True, **fields: Any) -> Json:
         """Create a workflow at *member*, which runs it if it is started."""
         body = {"name": "a test", "origin_instance": "tests", "steps": list(steps), **fields}
-        answer = await member.client.post(WORKFLOWS, params={"start": start}, json=body)
-        assert answer.status_code == 201, answer.text
-        return cast("Json", answer.json())
+        response = await member.client.post(WORKFLOWS, params={"start": start}, json=body)
+        assert response.status_code == 201, response.text
+        return cast("Json", response.json())
 
     async def steps_of(self, workflow_id: str) -> tuple[str, list[StoredStep]]:
         """Return the status of the workflow, and its steps, as they are stored. It costs less than a request."""

@@ -21,11 +21,11 @@ class Observer:
         self._acknowledged: dict[str, list[str]] = {}
 
     def create(self, client: httpx.Client, scenario: Scenario) -> None:
-        answer = client.post("/api/v1/workflows/", json=scenario.body())
-        assert answer.status_code in {201, 503}, answer.text
-        if answer.status_code == 201:
-            self.promised[answer.json()["id"]] = scenario
-            self.watch(answer.json())
+        response = client.post("/api/v1/workflows/", json=scenario.body())
+        assert response.status_code in {201, 503}, response.text
+        if response.status_code == 201:
+            self.promised[response.json()["id"]] = scenario
+            self.watch(response.json())
 
     def push(self, client: httpx.Client) -> None:
         """Send each workflow the next of its scenario's verbs."""
@@ -34,19 +34,19 @@ class Observer:
             if len(said) < len(scenario.verbs):
                 verb = scenario.verbs[len(said)]
                 path = f"/api/v1/workflows/{workflow_id}"
-                answer = client.delete(path) if verb == "cancel" else client.post(f"{path}/{verb}")
+                response = client.delete(path) if verb == "cancel" else client.post(f"{path}/{verb}")
                 # 409: an earlier try took effect, but its answer was lost; or the workflow had already ended.
-                assert answer.status_code in {200, 409, 503}, answer.text
-                if answer.status_code != 503:
+                assert response.status_code in {200, 409, 503}, response.text
+                if response.status_code != 503:
                     said.append(verb)
 
     def read_workflows(self, client: httpx.Client) -> list[dict[str, Any]]:
         """All workflows, checked against what was seen before; none while the database is away."""
         found: list[dict[str, Any]] = []
         while True:
-            answer = client.get("/api/v1/workflows/", params={"limit": 100, "skip": len(found)})
-            assert answer.status_code in {200, 503}, answer.text
-            page = answer.json()["workflows"] if answer.status_code == 200 else []
+            response = client.get("/api/v1/workflows/", params={"limit": 100, "skip": len(found)})
+            assert response.status_code in {200, 503}, response.text
+            page = response.json()["workflows"] if response.status_code == 200 else []
             for workflow in page:
                 self.watch(workflow)
             found += page

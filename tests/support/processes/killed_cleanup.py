@@ -28,7 +28,7 @@ def clean_and_die(dsn: str, folder: Path, workflow_id: str, at: int) -> None:
 
     async def run() -> None:
         async with running_service(killing_source(dsn, add_points), folder) as service:
-            answer = await service.verb(workflow_id, "cleanup")
-            assert answer.json()["cleanup"]["pending"] is False, answer.text
+            response = await service.verb(workflow_id, "cleanup")
+            assert response.json()["cleanup"]["pending"] is False, response.text
 
     asyncio.run(run())

@@ -121,11 +121,11 @@ class _Client:
     async def create(self, body: Mapping[str, Any]) -> None:
         """Create the workflow, or find the one that an earlier life has created."""
         while True:
-            answer = await self._post(_WORKFLOWS, json=body, headers={"Idempotency-Key": '"the flow"'})
-            if answer.status_code == 201:
-                self._path = _WORKFLOWS + answer.json()["id"]
+            response = await self._post(_WORKFLOWS, json=body, headers={"Idempotency-Key": '"the flow"'})
+            if response.status_code == 201:
+                self._path = _WORKFLOWS + response.json()["id"]
                 return
-            assert answer.status_code in {409, 503}, answer.text  # an earlier life's request isn't taken over yet
+            assert response.status_code in {409, 503}, response.text  # an earlier life's request isn't taken over yet
             await asyncio.sleep(_POLL_S)
 
     async def get(self) -> Workflow:
@@ -139,21 +139,21 @@ class _Client:
 
     async def post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
         while True:
-            answer: httpx.Response = await self._post(f"{self._path}/{path}", json=body)
-            if answer.status_code != 503:
-                return answer
+            response: httpx.Response = await self._post(f"{self._path}/{path}", json=body)
+            if response.status_code != 503:
+                return response
             await asyncio.sleep(_POLL_S)
 
     async def cancel(self) -> httpx.Response:
         while True:
-            answer: httpx.Response = await self._delete(self._path)
-            if answer.status_code != 503:
-                return answer
+            response: httpx.Response = await self._delete(self._path)
+            if response.status_code != 503:
+                return response
             await asyncio.sleep(_POLL_S)
 
     async def children(self) -> list[Workflow]:
-        answer = await self._http.get(_WORKFLOWS, params={"include_children": True})
-        return [each for each in answer.json()["workflows"] if each["parent"] is not None]
+        response = await self._http.get(_WORKFLOWS, params={"include_children": True})
+        return [each for each in response.json()["workflows"] if each["parent"] is not None]
 
     async def tasks(self, workflow_id: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = (await self._read("/tasks", _WORKFLOWS + workflow_id))["tasks"]
@@ -176,7 +176,7 @@ class _Client:
         return Ended(await self._read("", path), tasks["tasks"], events["events"])
 
     async def _read(self, path: str, of: str = "") -> dict[str, Any]:
-        answer = await self._http.get((of or self._path) + path)
-        assert answer.status_code == 200, answer.text
-        content: dict[str, Any] = answer.json()
+        response = await self._http.get((of or self._path) + path)
+        assert response.status_code == 200, response.text
+        content: dict[str, Any] = response.json()
         return content

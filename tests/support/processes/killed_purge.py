@@ -15,8 +15,8 @@ def delete_and_die(dsn: str, folder: Path, workflow_id: str, at: int) -> None:
     """Delete the data of a workflow in a process that dies at point *at*; exit with 0 if there is no such point."""
 
     async def delete(service: Service) -> None:
-        answer = await service.client.delete(f"/api/v1/workflows/{workflow_id}/data")
-        assert answer.json()["pending"] is False, answer.text
+        response = await service.client.delete(f"/api/v1/workflows/{workflow_id}/data")
+        assert response.json()["pending"] is False, response.text
 
     _run(dsn, folder, at, delete, None)
 

@@ -31,8 +31,8 @@ def upload_and_die(dsn: str, folder: Path, at: int) -> None:
     async def run() -> None:
         async with running_service(killing_source(dsn, add_points), folder) as service:
             headers = {"Content-Type": "text/plain"}
-            answer = await service.client.post("/api/v1/artifacts", content=b"some text", headers=headers)
-            path = answer.json()["artifacts"][0]["path"]
+            response = await service.client.post("/api/v1/artifacts", content=b"some text", headers=headers)
+            path = response.json()["artifacts"][0]["path"]
             await service.client.delete(f"/api/v1/artifacts/{path}")
 
     asyncio.run(run())

@@ -53,9 +53,9 @@ class SeveralProcesses:
         body = {"name": "x", "origin_instance": "tests", "steps": list(steps), **fields}
 
         def created() -> str | None:
-            answer = http.post(WORKFLOWS, json=body)
-            assert answer.status_code in {201, 503}, answer.text
-            workflow_id: str | None = answer.json().get("id")
+            response = http.post(WORKFLOWS, json=body)
+            assert response.status_code in {201, 503}, response.text
+            workflow_id: str | None = response.json().get("id")
             return workflow_id
 
         with _client(process) as http:

@@ -12,9 +12,9 @@ from support.service.live_service import Service
 async def explain(service: Service, workflow_id: str, client: httpx.AsyncClient | None = None) -> dict[str, Any]:
     """Return the explanation of a workflow, with its steps by their ids."""
     client = client or service.client
-    answer = await client.get(f"/api/v1/workflows/{workflow_id}/explain")
-    assert answer.status_code == 200, answer.text
-    content: dict[str, Any] = answer.json()
+    response = await client.get(f"/api/v1/workflows/{workflow_id}/explain")
+    assert response.status_code == 200, response.text
+    content: dict[str, Any] = response.json()
     assert content["workflow_id"] == workflow_id
     assert all(step["reason"]["detail"] for step in content["steps"])
     return content | {"steps": {step["step_id"]: step for step in content["steps"]}}

@@ -102,9 +102,9 @@ class Service:
 
     async def create(self, *steps: dict[str, Any], start: bool = True, **fields: Any) -> dict[str, Any]:
         body = {"name": "a test", "origin_instance": "tests", "steps": list(steps), **fields}
-        answer = await self.client.post("/api/v1/workflows/", params={"start": start}, json=body)
-        assert answer.status_code == 201, answer.text
-        created: dict[str, Any] = answer.json()
+        response = await self.client.post("/api/v1/workflows/", params={"start": start}, json=body)
+        assert response.status_code == 201, response.text
+        created: dict[str, Any] = response.json()
         return created
 
     async def verb(self, workflow_id: str, verb: str, **params: Any) -> httpx.Response:
@@ -114,9 +114,9 @@ class Service:
         return await self.client.post(f"{path}/{verb}", params=params)
 
     async def get(self, workflow_id: str) -> dict[str, Any]:
-        answer = await self.client.get(f"/api/v1/workflows/{workflow_id}")
-        assert answer.status_code == 200, answer.text
-        content: dict[str, Any] = answer.json()
+        response = await self.client.get(f"/api/v1/workflows/{workflow_id}")
+        assert response.status_code == 200, response.text
+        content: dict[str, Any] = response.json()
         return content
 
     async def until(
@@ -139,15 +139,15 @@ class Service:
         return await self.until(workflow_id, lambda workflow: workflow["status"] in ENDED, within_s)
 
     async def events(self, workflow_id: str) -> list[dict[str, Any]]:
-        answer = await self.client.get(f"/api/v1/workflows/{workflow_id}/events", params={"limit": 1000})
-        assert answer.status_code == 200, answer.text
-        found: list[dict[str, Any]] = answer.json()["events"]
+        response = await self.client.get(f"/api/v1/workflows/{workflow_id}/events", params={"limit": 1000})
+        assert response.status_code == 200, response.text
+        found: list[dict[str, Any]] = response.json()["events"]
         return found
 
     async def tasks(self, workflow_id: str, **params: Any) -> list[dict[str, Any]]:
-        answer = await self.client.get(f"/api/v1/workflows/{workflow_id}/tasks", params=params)
-        assert answer.status_code == 200, answer.text
-        tasks: list[dict[str, Any]] = answer.json()["tasks"]
+        response = await self.client.get(f"/api/v1/workflows/{workflow_id}/tasks", params=params)
+        assert response.status_code == 200, response.text
+        tasks: list[dict[str, Any]] = response.json()["tasks"]
         return tasks
 
 

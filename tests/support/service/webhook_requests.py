@@ -22,9 +22,9 @@ async def run_with_webhook(
 
 
 async def deliveries(service: Service, workflow_id: str, **query: Any) -> list[dict[str, Any]]:
-    answer = await service.client.get(f"/api/v1/workflows/{workflow_id}/deliveries", params=query)
-    assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()["deliveries"]
+    response = await service.client.get(f"/api/v1/workflows/{workflow_id}/deliveries", params=query)
+    assert response.status_code == 200, response.text
+    found: list[dict[str, Any]] = response.json()["deliveries"]
     return found
 
 

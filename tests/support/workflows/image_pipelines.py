@@ -25,16 +25,16 @@ def pipeline(size: int = 64, **members: Any) -> dict[str, Any]:
 
 
 def create(client: httpx.Client, size: int = 64, **members: Any) -> str:
-    answer = client.post("/api/v1/workflows/", json=pipeline(size, **members))
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
+    response = client.post("/api/v1/workflows/", json=pipeline(size, **members))
+    assert response.status_code == 201, response.text
+    return str(response.json()["id"])
 
 
 def get(client: httpx.Client, workflow_id: str) -> dict[str, Any]:
     """The workflow, or {} while the service can't tell."""
-    answer = client.get(f"/api/v1/workflows/{workflow_id}")
-    assert answer.status_code in (200, 503), answer.text
-    found: dict[str, Any] = answer.json() if answer.status_code == 200 else {}
+    response = client.get(f"/api/v1/workflows/{workflow_id}")
+    assert response.status_code in (200, 503), response.text
+    found: dict[str, Any] = response.json() if response.status_code == 200 else {}
     return found
 
 

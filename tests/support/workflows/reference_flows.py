@@ -199,8 +199,8 @@ def _items() -> ReferenceFlow:
 async def _decide(client: FlowClient) -> None:
     """Decide in time, and too late."""
     await client.until(lambda workflow: step_of(workflow, "ask")["started_at"] is not None)
-    answer = await client.post("steps/ask/decision", {"choice": "print", "note": "the light is good"})
-    assert answer.status_code in {200, 409}, answer.text  # 409: an earlier life has recorded it
+    response = await client.post("steps/ask/decision", {"choice": "print", "note": "the light is good"})
+    assert response.status_code in {200, 409}, response.text  # 409: an earlier life has recorded it
     workflow = await client.until(lambda workflow: step_of(workflow, "ask in vain")["started_at"] is not None)
     if (waiting_for := step_of(workflow, "ask in vain")["waiting_for"]) is not None:
         until = datetime.fromisoformat(waiting_for["until"])
@@ -236,8 +236,8 @@ async def _cancel(client: FlowClient) -> None:
     while (await client.get())["status"] not in ENDED:
         tasks = [task for child in await client.children() for task in await client.tasks(child["id"])]
         if any(task["step_id"] == "endless" and task["remote_id"] is not None for task in tasks):
-            answer = await client.cancel()
-            assert answer.status_code in {200, 409}, answer.text  # 409: an earlier life has cancelled it
+            response = await client.cancel()
+            assert response.status_code in {200, 409}, response.text  # 409: an earlier life has cancelled it
             break
         await asyncio.sleep(0.05)
     await _wait(client)

@@ -28,9 +28,9 @@ async def run(service: Service, *steps: dict[str, Any], **members: Any) -> dict[
 
 
 async def rerun(service: Service, workflow: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    answer = await service.client.post(f"{WORKFLOWS}{workflow['id']}/rerun", json=changes)
-    assert answer.status_code == 201, answer.text
-    return await service.until_ended(answer.json()["id"])
+    response = await service.client.post(f"{WORKFLOWS}{workflow['id']}/rerun", json=changes)
+    assert response.status_code == 201, response.text
+    return await service.until_ended(response.json()["id"])
 
 
 def reused(workflow: dict[str, Any]) -> list[str]:
