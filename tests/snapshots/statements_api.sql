@@ -3965,9 +3965,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -3983,7 +3984,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -4720,9 +4721,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -4738,7 +4740,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -4968,9 +4970,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -4986,7 +4989,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -5211,9 +5214,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -5229,7 +5233,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -5451,9 +5455,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -5469,7 +5474,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -5689,9 +5694,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -5707,7 +5713,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -5931,9 +5937,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -5949,7 +5956,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -6188,9 +6195,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -6206,7 +6214,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -6451,9 +6459,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -6469,7 +6478,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -6689,9 +6698,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -6707,7 +6717,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -6926,9 +6936,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -6944,7 +6955,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -7168,9 +7179,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -7186,7 +7198,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -7413,9 +7425,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -7431,7 +7444,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -7649,9 +7662,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -7667,7 +7681,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -7895,9 +7909,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -7913,7 +7928,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -8147,9 +8162,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -8165,7 +8181,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -8378,9 +8394,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -8396,7 +8413,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -8613,9 +8630,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -8631,7 +8649,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -8847,9 +8865,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -8865,7 +8884,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -9082,9 +9101,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -9100,7 +9120,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -9312,9 +9332,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -9330,7 +9351,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -9545,9 +9566,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -9563,7 +9585,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -9776,9 +9798,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -9794,7 +9817,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -10022,9 +10045,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -10040,7 +10064,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -10288,9 +10312,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -10306,7 +10331,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -10539,9 +10564,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -10557,7 +10583,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -10768,9 +10794,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -10786,7 +10813,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -10998,9 +11025,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -11016,7 +11044,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -11227,9 +11255,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -11245,7 +11274,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -11457,9 +11486,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -11475,7 +11505,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -11692,9 +11722,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -11710,7 +11741,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -11928,9 +11959,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -11946,7 +11978,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -12172,9 +12204,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -12190,7 +12223,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -12422,9 +12455,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -12440,7 +12474,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -12651,9 +12685,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -12669,7 +12704,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -12885,9 +12920,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -12903,7 +12939,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -13115,9 +13151,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -13133,7 +13170,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -13346,9 +13383,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -13364,7 +13402,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -13578,9 +13616,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -13596,7 +13635,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -13809,9 +13848,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -13827,7 +13867,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -14038,9 +14078,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -14056,7 +14097,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -14267,9 +14308,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -14285,7 +14327,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -14496,9 +14538,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -14514,7 +14557,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -14726,9 +14769,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -14744,7 +14788,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -14954,9 +14998,10 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
     whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
     whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ended_count, whole.sub_workflows,
+    whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error,
+    whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
@@ -14972,7 +15017,7 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps

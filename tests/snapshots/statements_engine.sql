@@ -329,7 +329,7 @@ LIMIT $2;
 --           Index Cond: (parent_id = $1)
 --           Filter: (deleted_at IS NULL)
 
-SELECT id, status, child_ends, id <> $5 AND deleted_at IS NULL AS is_child
+SELECT id, status, child_ended_count, id <> $5 AND deleted_at IS NULL AS is_child
 FROM workflows
 WHERE id = ANY($1::uuid[] || $5::uuid) AND ($3::bool OR tenant IS NOT DISTINCT FROM $2::text) AND ($4::text IS NULL OR
     created_by = $4::text);
@@ -340,7 +340,7 @@ WHERE id = ANY($1::uuid[] || $5::uuid) AND ($3::bool OR tenant IS NOT DISTINCT F
 SELECT id, tenant, created_by, origin_instance, config, suppress_subtask_events, definition_bytes, feature_level,
     created_at, status, name, description, webhook_url, completed_steps, execution_id, failure, started_at,
     completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes, wake_at,
-    parent_id, depth, parent_step, parent_item, root_id, child_ends, CASE WHEN has_flow THEN (
+    parent_id, depth, parent_step, parent_item, root_id, child_ended_count, CASE WHEN has_flow THEN (
 SELECT json_object_agg(n.name, json_build_object('data', n.data, 'sender', n.sender, 'at', n.at))
 FROM signals AS n
 WHERE n.workflow_id = w.id ) END AS signals, evaluates, CASE WHEN evaluates THEN inputs END AS inputs, named_files,
@@ -833,8 +833,8 @@ SELECT workflows.id, workflows.tenant, workflows.created_by, workflows.origin_in
     workflows.failure, workflows.started_at, workflows.completed_at, workflows.updated_at, workflows.deleted_at,
     workflows.deadline_at, workflows.timeout_left_s, workflows.owner, workflows.epoch, workflows.last_event,
     workflows.crashes, workflows.wake_at, workflows.parent_id, workflows.parent_step, workflows.parent_item,
-    workflows.root_id, workflows.depth, workflows.child_ends, workflows.sub_workflows, workflows.sub_workflow_steps,
-    workflows.sub_workflow_bytes, (SELECT steps.step_id
+    workflows.root_id, workflows.depth, workflows.child_ended_count, workflows.sub_workflows,
+    workflows.sub_workflow_steps, workflows.sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $1::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -1011,8 +1011,8 @@ SELECT workflows.id, workflows.tenant, workflows.created_by, workflows.origin_in
     workflows.failure, workflows.started_at, workflows.completed_at, workflows.updated_at, workflows.deleted_at,
     workflows.deadline_at, workflows.timeout_left_s, workflows.owner, workflows.epoch, workflows.last_event,
     workflows.crashes, workflows.wake_at, workflows.parent_id, workflows.parent_step, workflows.parent_item,
-    workflows.root_id, workflows.depth, workflows.child_ends, workflows.sub_workflows, workflows.sub_workflow_steps,
-    workflows.sub_workflow_bytes, (SELECT steps.step_id
+    workflows.root_id, workflows.depth, workflows.child_ended_count, workflows.sub_workflows,
+    workflows.sub_workflow_steps, workflows.sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $1::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -2039,38 +2039,6 @@ FROM wanted HAVING count(at) > 0;
 --                                 Index Cond: (owner = $1)
 --     ->  CTE Scan on wanted
 
-WITH answered AS (
-UPDATE commands AS c
-SET outcome = $3
-FROM workflows AS w
-WHERE c.id = $1 AND c.outcome IS NULL AND w.id = c.workflow_id AND w.epoch = $2
-RETURNING c.id, c.requester )
-SELECT pg_notify('stepwell_process_' || requester, 'answered:' || id)
-FROM answered;
---   CTE Scan on answered
---     CTE answered
---       ->  Update on commands c
---             ->  Nested Loop
---                   ->  Index Scan using commands_waiting on commands c
---                         Filter: ((outcome IS NULL) AND (id = $1))
---                   ->  Index Scan using workflows_pkey on workflows w
---                         Index Cond: (id = c.workflow_id)
---                         Filter: (epoch = $2)
-
-WITH answered AS (
-UPDATE commands
-SET outcome = $2
-WHERE id = $1 AND outcome ->> 'report_follows' = 'true'
-RETURNING id, requester )
-SELECT pg_notify('stepwell_process_' || requester, 'answered:' || id)
-FROM answered;
---   CTE Scan on answered
---     CTE answered
---       ->  Update on commands
---             ->  Index Scan using commands_pkey on commands
---                   Index Cond: (id = $1)
---                   Filter: ((outcome ->> 'report_follows'::text) = 'true'::text)
-
 WITH busy AS MATERIALIZED (
 SELECT count(*) FILTER (WHERE tries = 0) > 0 OR count(*) >= 1000 AS yes
 FROM cleanups
@@ -2964,6 +2932,38 @@ WHERE r.workflow_id = ended.workflow_id;
 --           ->  Index Scan using artifact_references_by_workflow_id on artifact_references r
 --                 Index Cond: (workflow_id = ended.workflow_id)
 
+WITH ended AS (
+UPDATE commands AS c
+SET outcome = $3
+FROM workflows AS w
+WHERE c.id = $1 AND c.outcome IS NULL AND w.id = c.workflow_id AND w.epoch = $2
+RETURNING c.id, c.requester )
+SELECT pg_notify('stepwell_process_' || requester, 'ended:' || id)
+FROM ended;
+--   CTE Scan on ended
+--     CTE ended
+--       ->  Update on commands c
+--             ->  Nested Loop
+--                   ->  Index Scan using commands_waiting on commands c
+--                         Filter: ((outcome IS NULL) AND (id = $1))
+--                   ->  Index Scan using workflows_pkey on workflows w
+--                         Index Cond: (id = c.workflow_id)
+--                         Filter: (epoch = $2)
+
+WITH ended AS (
+UPDATE commands
+SET outcome = $2
+WHERE id = $1 AND outcome ->> 'report_follows' = 'true'
+RETURNING id, requester )
+SELECT pg_notify('stepwell_process_' || requester, 'ended:' || id)
+FROM ended;
+--   CTE Scan on ended
+--     CTE ended
+--       ->  Update on commands
+--             ->  Index Scan using commands_pkey on commands
+--                   Index Cond: (id = $1)
+--                   Filter: ((outcome ->> 'report_follows'::text) = 'true'::text)
+
 WITH ended AS (DELETE FROM file_removals
 WHERE task_id = ANY($1::uuid[])
 RETURNING task_id)
@@ -3139,7 +3139,7 @@ WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS tenan
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -3249,16 +3249,16 @@ SELECT CASE WHEN (blocks.block = 0) THEN found.id END AS id, CASE WHEN (blocks.b
     found.parent_id END AS parent_id, CASE WHEN (blocks.block = 0) THEN found.parent_step END AS parent_step, CASE
     WHEN (blocks.block = 0) THEN found.parent_item END AS parent_item, CASE WHEN (blocks.block = 0) THEN found.root_id
     END AS root_id, CASE WHEN (blocks.block = 0) THEN found.depth END AS depth, CASE WHEN (blocks.block = 0) THEN
-    found.child_ends END AS child_ends, CASE WHEN (blocks.block = 0) THEN found.sub_workflows END AS sub_workflows,
-    CASE WHEN (blocks.block = 0) THEN found.sub_workflow_steps END AS sub_workflow_steps, CASE WHEN (blocks.block = 0)
-    THEN found.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (blocks.block = 0) THEN found.current_step END
-    AS current_step, CASE WHEN (blocks.block = 0) THEN found.step_errors END AS step_errors, CASE WHEN (blocks.block =
-    0) THEN found.fatal_error END AS fatal_error, CASE WHEN (blocks.block = 0) THEN found.done_without_result END AS
-    done_without_result, CASE WHEN (blocks.block = 0) THEN found.costs END AS costs, CASE WHEN (blocks.block = 0) THEN
-    found.labels END AS labels, CASE WHEN (blocks.block = 0) THEN found.final_step_id END AS final_step_id, CASE WHEN
-    (blocks.block = 0) THEN found.items_done END AS items_done, CASE WHEN (blocks.block = 0) THEN
-    found.final_step_result END AS final_step_result, CASE WHEN (blocks.block = 0) THEN found.waits_for END AS
-    waits_for, blocks.of_workflow, blocks.states
+    found.child_ended_count END AS child_ended_count, CASE WHEN (blocks.block = 0) THEN found.sub_workflows END AS
+    sub_workflows, CASE WHEN (blocks.block = 0) THEN found.sub_workflow_steps END AS sub_workflow_steps, CASE WHEN
+    (blocks.block = 0) THEN found.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (blocks.block = 0) THEN
+    found.current_step END AS current_step, CASE WHEN (blocks.block = 0) THEN found.step_errors END AS step_errors,
+    CASE WHEN (blocks.block = 0) THEN found.fatal_error END AS fatal_error, CASE WHEN (blocks.block = 0) THEN
+    found.done_without_result END AS done_without_result, CASE WHEN (blocks.block = 0) THEN found.costs END AS costs,
+    CASE WHEN (blocks.block = 0) THEN found.labels END AS labels, CASE WHEN (blocks.block = 0) THEN
+    found.final_step_id END AS final_step_id, CASE WHEN (blocks.block = 0) THEN found.items_done END AS items_done,
+    CASE WHEN (blocks.block = 0) THEN found.final_step_result END AS final_step_result, CASE WHEN (blocks.block = 0)
+    THEN found.waits_for END AS waits_for, blocks.of_workflow, blocks.states
 FROM found
 JOIN (SELECT steps.workflow_id AS of_workflow, FLOOR(steps.position / 250) AS block,
     convert_to(CAST(json_agg(json_build_array(steps.status, steps.task_id, steps.retry_count, steps.next_attempt_at,
@@ -3420,7 +3420,7 @@ WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS tenan
     deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ended_count AS child_ended_count,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -3510,7 +3510,7 @@ SELECT found.id, found.tenant, found.created_by, found.origin_instance, found.or
     found.status, found.name, found.description, found.webhook_url, found.completed_steps, found.execution_id,
     found.failure, found.started_at, found.completed_at, found.updated_at, found.deleted_at, found.deadline_at,
     found.timeout_left_s, found.owner, found.epoch, found.last_event, found.crashes, found.wake_at, found.parent_id,
-    found.parent_step, found.parent_item, found.root_id, found.depth, found.child_ends, found.sub_workflows,
+    found.parent_step, found.parent_item, found.root_id, found.depth, found.child_ended_count, found.sub_workflows,
     found.sub_workflow_steps, found.sub_workflow_bytes, found.current_step, found.step_errors, found.fatal_error,
     found.done_without_result, found.costs, found.labels, found.final_step_id, found.items_done,
     found.final_step_result, found.waits_for
@@ -3810,7 +3810,7 @@ FROM unnest($13::uuid[], $14::uuid[], $15::text[]) AS k(id, workflow_id, outcome
 WHERE c.id = k.id AND (k.workflow_id IN (SELECT id
 FROM written)) IS TRUE
 RETURNING c.id, c.requester )
-SELECT id, clock_timestamp() AS now, (SELECT count(pg_notify('stepwell_process_' || requester, 'answered:' || id))
+SELECT id, clock_timestamp() AS now, (SELECT count(pg_notify('stepwell_process_' || requester, 'ended:' || id))
 FROM applied)
 FROM written;
 --   CTE Scan on written
@@ -3984,8 +3984,8 @@ SET status = w.status, name = w.name, description = w.description, webhook_url =
     w.completed_steps, execution_id = w.execution_id, failure = w.failure, started_at = w.started_at, completed_at =
     w.completed_at, updated_at = w.updated_at, deleted_at = w.deleted_at, deadline_at = w.deadline_at, timeout_left_s
     = w.timeout_left_s, owner = w.owner, epoch = w.epoch, last_event = w.last_event, crashes = w.crashes, wake_at =
-    CASE WHEN t.child_ends > w.child_ends_seen AND w.wake_at > clock_timestamp() THEN clock_timestamp() ELSE w.wake_at
-    END, has_flow = t.has_flow OR ( t.id IN (SELECT s.workflow_id
+    CASE WHEN t.child_ended_count > w.child_ended_seen AND w.wake_at > clock_timestamp() THEN clock_timestamp() ELSE
+    w.wake_at END, has_flow = t.has_flow OR ( t.id IN (SELECT s.workflow_id
 FROM unnest($2::checkpoint_flow_step[]) AS s
 WHERE s.skip_reason = 'manual') ) IS TRUE
 FROM unnest($1::checkpoint_flow_workflow[]) AS w
@@ -4131,8 +4131,8 @@ SET status = excluded.status, task_id = excluded.task_id, attempt = excluded.att
     excluded.error_message, started_at = excluded.started_at, completed_at = excluded.completed_at, updated_at =
     excluded.updated_at, skip_reason = excluded.skip_reason, flow = excluded.flow ) , woken_parents AS (
 UPDATE workflows AS p
-SET child_ends = p.child_ends + ends.number, wake_at = CASE WHEN p.wake_at > clock_timestamp() THEN clock_timestamp()
-    ELSE p.wake_at END
+SET child_ended_count = p.child_ended_count + ends.number, wake_at = CASE WHEN p.wake_at > clock_timestamp() THEN
+    clock_timestamp() ELSE p.wake_at END
 FROM (
 SELECT c.parent_id, count(*) AS number
 FROM workflows AS c
@@ -4141,7 +4141,7 @@ FROM written)
 GROUP BY 1 ) AS ends
 WHERE p.id = ends.parent_id
 RETURNING p.id, p.owner )
-SELECT id, clock_timestamp() AS now, (SELECT count(pg_notify('stepwell_process_' || requester, 'answered:' || id))
+SELECT id, clock_timestamp() AS now, (SELECT count(pg_notify('stepwell_process_' || requester, 'ended:' || id))
 FROM applied), (
 SELECT count(pg_notify('stepwell_process_' || owner, 'child_ended:' || id))
 FROM woken_parents
@@ -4395,8 +4395,8 @@ SET status = w.status, name = w.name, description = w.description, webhook_url =
     w.completed_steps, execution_id = w.execution_id, failure = w.failure, started_at = w.started_at, completed_at =
     w.completed_at, updated_at = w.updated_at, deleted_at = w.deleted_at, deadline_at = w.deadline_at, timeout_left_s
     = w.timeout_left_s, owner = w.owner, epoch = w.epoch, last_event = w.last_event, crashes = w.crashes, wake_at =
-    CASE WHEN t.child_ends > w.child_ends_seen AND w.wake_at > clock_timestamp() THEN clock_timestamp() ELSE w.wake_at
-    END, has_flow = t.has_flow OR ( t.id IN (SELECT s.workflow_id
+    CASE WHEN t.child_ended_count > w.child_ended_seen AND w.wake_at > clock_timestamp() THEN clock_timestamp() ELSE
+    w.wake_at END, has_flow = t.has_flow OR ( t.id IN (SELECT s.workflow_id
 FROM unnest($2::checkpoint_flow_step[]) AS s
 WHERE s.skip_reason = 'manual') ) IS TRUE
 FROM unnest($1::checkpoint_flow_workflow[]) AS w
@@ -4541,7 +4541,7 @@ SET status = excluded.status, task_id = excluded.task_id, attempt = excluded.att
     next_attempt_at = excluded.next_attempt_at, result = coalesce(excluded.result, t.result), error_message =
     excluded.error_message, started_at = excluded.started_at, completed_at = excluded.completed_at, updated_at =
     excluded.updated_at, skip_reason = excluded.skip_reason, flow = excluded.flow )
-SELECT id, clock_timestamp() AS now, (SELECT count(pg_notify('stepwell_process_' || requester, 'answered:' || id))
+SELECT id, clock_timestamp() AS now, (SELECT count(pg_notify('stepwell_process_' || requester, 'ended:' || id))
 FROM applied)
 FROM written;
 --   CTE Scan on written
@@ -5704,7 +5704,7 @@ FROM workflows AS w
 WHERE c.id = ANY($2::uuid[]) AND c.outcome IS NULL AND w.id = c.workflow_id AND (w.owner = $1 OR w.owner IS NULL AND
     c.recipient = $1)
 RETURNING c.id, c.requester )
-SELECT pg_notify('stepwell_process_' || requester, 'answered:' || id)
+SELECT pg_notify('stepwell_process_' || requester, 'ended:' || id)
 FROM refused;
 --   CTE Scan on refused
 --     CTE refused
@@ -5770,9 +5770,10 @@ WITH requested AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS t
     deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS
     owner, workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes,
     workflows.wake_at AS wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step,
-    workflows.parent_item AS parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends
-    AS child_ends, workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.parent_item AS parent_item, workflows.root_id AS root_id, workflows.depth AS depth,
+    workflows.child_ended_count AS child_ended_count, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $1::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -5887,31 +5888,31 @@ SELECT CASE WHEN (steps.position = 0) THEN requested.id END AS id, CASE WHEN (st
     WHEN (steps.position = 0) THEN requested.parent_step END AS parent_step, CASE WHEN (steps.position = 0) THEN
     requested.parent_item END AS parent_item, CASE WHEN (steps.position = 0) THEN requested.root_id END AS root_id,
     CASE WHEN (steps.position = 0) THEN requested.depth END AS depth, CASE WHEN (steps.position = 0) THEN
-    requested.child_ends END AS child_ends, CASE WHEN (steps.position = 0) THEN requested.sub_workflows END AS
-    sub_workflows, CASE WHEN (steps.position = 0) THEN requested.sub_workflow_steps END AS sub_workflow_steps, CASE
-    WHEN (steps.position = 0) THEN requested.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (steps.position =
-    0) THEN requested.current_step END AS current_step, CASE WHEN (steps.position = 0) THEN requested.step_errors END
-    AS step_errors, CASE WHEN (steps.position = 0) THEN requested.fatal_error END AS fatal_error, CASE WHEN
-    (steps.position = 0) THEN requested.done_without_result END AS done_without_result, CASE WHEN (steps.position = 0)
-    THEN requested.costs END AS costs, CASE WHEN (steps.position = 0) THEN requested.labels END AS labels, CASE WHEN
-    (steps.position = 0) THEN requested.final_step_id END AS final_step_id, CASE WHEN (steps.position = 0) THEN
-    requested.items_done END AS items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS
-    final_step_result, CASE WHEN (steps.position = 0) THEN requested.waits_for END AS waits_for, steps.workflow_id AS
-    step_workflow_id, steps.position AS step_position, steps.id AS step_id, steps.step_id AS step_step_id,
-    steps.task_type AS step_task_type, steps.definition AS step_definition, steps.depends_on AS step_depends_on,
-    steps.max_retries AS step_max_retries, steps.timeout_s AS step_timeout_s, steps.provider AS step_provider,
-    steps.fallback AS step_fallback, steps.run_if AS step_run_if, steps.optional AS step_optional, steps.condition AS
-    step_condition, steps.repeat AS step_repeat, steps.for_each AS step_for_each, steps.status AS step_status,
-    steps.task_id AS step_task_id, steps.attempt AS step_attempt, steps.provider_attempts AS step_provider_attempts,
-    steps.retry_count AS step_retry_count, steps.on_fallback AS step_on_fallback, steps.next_attempt_at AS
-    step_next_attempt_at, NULL AS step_result, steps.error_message AS step_error_message, steps.started_at AS
-    step_started_at, steps.completed_at AS step_completed_at, steps.updated_at AS step_updated_at, steps.skip_reason
-    AS step_skip_reason, steps.flow AS step_flow, latest.provider AS step_latest_provider, latest.sent ->> 'model' AS
-    step_latest_model, step_costs.costs AS step_step_costs, CASE WHEN steps.for_each IS NOT NULL AND steps.flow ->>
-    'items' IS NOT NULL THEN (SELECT json_build_object('total', count(*), 'pending', count(*) FILTER (WHERE i.status
-    IN ('PENDING', 'CANCELLED')), 'running', count(*) FILTER (WHERE i.status = 'RUNNING'), 'completed', count(*)
-    FILTER (WHERE i.status = 'COMPLETED'), 'failed', count(*) FILTER (WHERE i.status = 'FAILED'), 'skipped', count(*)
-    FILTER (WHERE i.status = 'SKIPPED'), 'retries', coalesce(sum(i.retry_count), 0))
+    requested.child_ended_count END AS child_ended_count, CASE WHEN (steps.position = 0) THEN requested.sub_workflows
+    END AS sub_workflows, CASE WHEN (steps.position = 0) THEN requested.sub_workflow_steps END AS sub_workflow_steps,
+    CASE WHEN (steps.position = 0) THEN requested.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN
+    (steps.position = 0) THEN requested.current_step END AS current_step, CASE WHEN (steps.position = 0) THEN
+    requested.step_errors END AS step_errors, CASE WHEN (steps.position = 0) THEN requested.fatal_error END AS
+    fatal_error, CASE WHEN (steps.position = 0) THEN requested.done_without_result END AS done_without_result, CASE
+    WHEN (steps.position = 0) THEN requested.costs END AS costs, CASE WHEN (steps.position = 0) THEN requested.labels
+    END AS labels, CASE WHEN (steps.position = 0) THEN requested.final_step_id END AS final_step_id, CASE WHEN
+    (steps.position = 0) THEN requested.items_done END AS items_done, CASE WHEN (steps.position = 0) THEN
+    requested.final_step_result END AS final_step_result, CASE WHEN (steps.position = 0) THEN requested.waits_for END
+    AS waits_for, steps.workflow_id AS step_workflow_id, steps.position AS step_position, steps.id AS step_id,
+    steps.step_id AS step_step_id, steps.task_type AS step_task_type, steps.definition AS step_definition,
+    steps.depends_on AS step_depends_on, steps.max_retries AS step_max_retries, steps.timeout_s AS step_timeout_s,
+    steps.provider AS step_provider, steps.fallback AS step_fallback, steps.run_if AS step_run_if, steps.optional AS
+    step_optional, steps.condition AS step_condition, steps.repeat AS step_repeat, steps.for_each AS step_for_each,
+    steps.status AS step_status, steps.task_id AS step_task_id, steps.attempt AS step_attempt, steps.provider_attempts
+    AS step_provider_attempts, steps.retry_count AS step_retry_count, steps.on_fallback AS step_on_fallback,
+    steps.next_attempt_at AS step_next_attempt_at, NULL AS step_result, steps.error_message AS step_error_message,
+    steps.started_at AS step_started_at, steps.completed_at AS step_completed_at, steps.updated_at AS step_updated_at,
+    steps.skip_reason AS step_skip_reason, steps.flow AS step_flow, latest.provider AS step_latest_provider,
+    latest.sent ->> 'model' AS step_latest_model, step_costs.costs AS step_step_costs, CASE WHEN steps.for_each IS NOT
+    NULL AND steps.flow ->> 'items' IS NOT NULL THEN (SELECT json_build_object('total', count(*), 'pending', count(*)
+    FILTER (WHERE i.status IN ('PENDING', 'CANCELLED')), 'running', count(*) FILTER (WHERE i.status = 'RUNNING'),
+    'completed', count(*) FILTER (WHERE i.status = 'COMPLETED'), 'failed', count(*) FILTER (WHERE i.status =
+    'FAILED'), 'skipped', count(*) FILTER (WHERE i.status = 'SKIPPED'), 'retries', coalesce(sum(i.retry_count), 0))
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) END AS step_item_counts
 FROM requested
@@ -6062,9 +6063,10 @@ WITH requested AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS t
     deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS
     owner, workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes,
     workflows.wake_at AS wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step,
-    workflows.parent_item AS parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends
-    AS child_ends, workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.parent_item AS parent_item, workflows.root_id AS root_id, workflows.depth AS depth,
+    workflows.child_ended_count AS child_ended_count, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $1::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -6186,25 +6188,25 @@ SELECT CASE WHEN (steps.position = 0) THEN requested.id END AS id, CASE WHEN (st
     WHEN (steps.position = 0) THEN requested.parent_step END AS parent_step, CASE WHEN (steps.position = 0) THEN
     requested.parent_item END AS parent_item, CASE WHEN (steps.position = 0) THEN requested.root_id END AS root_id,
     CASE WHEN (steps.position = 0) THEN requested.depth END AS depth, CASE WHEN (steps.position = 0) THEN
-    requested.child_ends END AS child_ends, CASE WHEN (steps.position = 0) THEN requested.sub_workflows END AS
-    sub_workflows, CASE WHEN (steps.position = 0) THEN requested.sub_workflow_steps END AS sub_workflow_steps, CASE
-    WHEN (steps.position = 0) THEN requested.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (steps.position =
-    0) THEN requested.current_step END AS current_step, CASE WHEN (steps.position = 0) THEN requested.step_errors END
-    AS step_errors, CASE WHEN (steps.position = 0) THEN requested.fatal_error END AS fatal_error, CASE WHEN
-    (steps.position = 0) THEN requested.done_without_result END AS done_without_result, CASE WHEN (steps.position = 0)
-    THEN requested.costs END AS costs, CASE WHEN (steps.position = 0) THEN requested.labels END AS labels, CASE WHEN
-    (steps.position = 0) THEN requested.final_step_id END AS final_step_id, CASE WHEN (steps.position = 0) THEN
-    requested.items_done END AS items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS
-    final_step_result, CASE WHEN (steps.position = 0) THEN requested.waits_for END AS waits_for, steps.workflow_id AS
-    step_workflow_id, steps.position AS step_position, steps.id AS step_id, steps.step_id AS step_step_id,
-    steps.task_type AS step_task_type, steps.definition AS step_definition, steps.depends_on AS step_depends_on,
-    steps.max_retries AS step_max_retries, steps.timeout_s AS step_timeout_s, steps.provider AS step_provider,
-    steps.fallback AS step_fallback, steps.run_if AS step_run_if, steps.optional AS step_optional, steps.condition AS
-    step_condition, steps.repeat AS step_repeat, steps.for_each AS step_for_each, steps.status AS step_status,
-    steps.task_id AS step_task_id, steps.attempt AS step_attempt, steps.provider_attempts AS step_provider_attempts,
-    steps.retry_count AS step_retry_count, steps.on_fallback AS step_on_fallback, steps.next_attempt_at AS
-    step_next_attempt_at, CASE WHEN steps.for_each IS NULL OR steps.result IS NOT NULL THEN steps.result WHEN
-    steps.status = 'COMPLETED' THEN (
+    requested.child_ended_count END AS child_ended_count, CASE WHEN (steps.position = 0) THEN requested.sub_workflows
+    END AS sub_workflows, CASE WHEN (steps.position = 0) THEN requested.sub_workflow_steps END AS sub_workflow_steps,
+    CASE WHEN (steps.position = 0) THEN requested.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN
+    (steps.position = 0) THEN requested.current_step END AS current_step, CASE WHEN (steps.position = 0) THEN
+    requested.step_errors END AS step_errors, CASE WHEN (steps.position = 0) THEN requested.fatal_error END AS
+    fatal_error, CASE WHEN (steps.position = 0) THEN requested.done_without_result END AS done_without_result, CASE
+    WHEN (steps.position = 0) THEN requested.costs END AS costs, CASE WHEN (steps.position = 0) THEN requested.labels
+    END AS labels, CASE WHEN (steps.position = 0) THEN requested.final_step_id END AS final_step_id, CASE WHEN
+    (steps.position = 0) THEN requested.items_done END AS items_done, CASE WHEN (steps.position = 0) THEN
+    requested.final_step_result END AS final_step_result, CASE WHEN (steps.position = 0) THEN requested.waits_for END
+    AS waits_for, steps.workflow_id AS step_workflow_id, steps.position AS step_position, steps.id AS step_id,
+    steps.step_id AS step_step_id, steps.task_type AS step_task_type, steps.definition AS step_definition,
+    steps.depends_on AS step_depends_on, steps.max_retries AS step_max_retries, steps.timeout_s AS step_timeout_s,
+    steps.provider AS step_provider, steps.fallback AS step_fallback, steps.run_if AS step_run_if, steps.optional AS
+    step_optional, steps.condition AS step_condition, steps.repeat AS step_repeat, steps.for_each AS step_for_each,
+    steps.status AS step_status, steps.task_id AS step_task_id, steps.attempt AS step_attempt, steps.provider_attempts
+    AS step_provider_attempts, steps.retry_count AS step_retry_count, steps.on_fallback AS step_on_fallback,
+    steps.next_attempt_at AS step_next_attempt_at, CASE WHEN steps.for_each IS NULL OR steps.result IS NOT NULL THEN
+    steps.result WHEN steps.status = 'COMPLETED' THEN (
 SELECT concat('{"items":[', string_agg(coalesce(o.result::text, 'null'), ','
 ORDER BY o.item), '],"count":', count(*), ',"failed":', count(*) FILTER (WHERE o.status = 'FAILED'),
     ',"result_image_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_image_paths') WHEN 'array' THEN
