@@ -92,10 +92,8 @@ class Children:
         """Hold back those of the *positions* whose last sub-workflow is still being stopped. Return the others."""
         if not self._remote.followed_up:
             return positions
-        resolved_steps = self._units.resolved_units
-        stopping = {
-            task.position for task in self._remote.followed_up.values() if resolved_steps[task.position].runs_workflow
-        }
+        units = self._units.resolved_units
+        stopping = {task.position for task in self._remote.followed_up.values() if units[task.position].runs_workflow}
         held = stopping.intersection(positions)
         self._stopping |= held
         self._units.ready -= held

@@ -38,10 +38,8 @@ class RemoteTransitions:
     `followed_up` are the abandoned tasks whose job has yet to end, by id.
     """
 
-    def __init__(
-        self, state: WorkflowState, resolved_steps: Sequence[ResolvedStep], open_tasks: Sequence[Task]
-    ) -> None:
-        self._state, self._resolved_steps = state, resolved_steps
+    def __init__(self, state: WorkflowState, steps: Sequence[ResolvedStep], open_tasks: Sequence[Task]) -> None:
+        self._state, self._resolved_steps = state, steps
         self.followed_up = {task.id: task for task in open_tasks if task.follow_up_until is not None}
 
     def apply(self, decision: Decision, input_: RemoteInput, current: Task | None, now: datetime) -> None:

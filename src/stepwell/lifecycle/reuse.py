@@ -33,7 +33,7 @@ class ReuseChecks:
     def __init__(self, units: Units, rule: ReuseRule, never: Iterable[int]) -> None:
         self._units, self.rule = units, rule
         self.never = frozenset(never) | {
-            resolved.position for resolved in units.resolved_steps if resolved.step_id in rule.always_run
+            step.position for step in units.resolved_steps if step.step_id in rule.always_run
         }
         self.pending: set[int] = set()
         self.requested: dict[int, int] = {}

@@ -112,12 +112,8 @@ class Run:
         self.parking: Parking | None = None
         if flows or reuse is not None:
             self.parking = Parking(units, remote, conditions=conditions, waits=waits, children=children, reuse=reuse)
-        self.steps, self.resolved_steps, self.units, self.resolved_units = (
-            units.steps,
-            units.resolved_steps,
-            units.units,
-            units.resolved_units,
-        )
+        self.steps, self.resolved_steps = units.steps, units.resolved_steps
+        self.units, self.resolved_units = units.units, units.resolved_units
         self.output_budget, self.results_in_memory = units.output_budget, units.results_in_memory
         self._step_webhooks, self._tenant = not stored.suppress_subtask_events, stored.tenant
 

@@ -476,14 +476,8 @@ def _task_weight(record: TaskRecord) -> int:
 
 def _stored_step(row: WorkflowRow, step: StepRecord, parts: WorkflowParts) -> StoredStep:
     resolved, definition = step.resolved, step.definition
-    constant = (
-        resolved.position,
-        step.id,
-        resolved.max_retries,
-        resolved.run_if,
-        resolved.optional,
-        definition.condition,
-    )
+    rules = (resolved.max_retries, resolved.run_if, resolved.optional, definition.condition)
+    constant = (resolved.position, step.id, *rules)
     repeat, for_each = (
         None if each is UNSET else json.encode(each) for each in (definition.repeat, definition.for_each)
     )

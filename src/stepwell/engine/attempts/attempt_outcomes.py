@@ -48,15 +48,13 @@ def result_too_large() -> AttemptError:
     return AttemptError(message, retryable=False, provider_fault=False)
 
 
-def outcome_of_error(
-    error: BaseException, task: Task, resolved: ResolvedStep, cost: Cost | None = None
-) -> AttemptFailed:
+def outcome_of_error(error: BaseException, task: Task, step: ResolvedStep, cost: Cost | None = None) -> AttemptFailed:
     """Convert the error. *cost* is that of work which was done, but whose result can't be used."""
     if isinstance(error, AttemptError):
         error.cost = error.cost or cost
         return replace(failure(task, error), broken=isinstance(error, MissingProvider))
     # A bug here or in a provider: its text may contain anything, so the error shows only its type.
-    log.error("attempt.crashed", action="attempt", task_id=str(task.id), step_id=resolved.step_id, exc_info=error)
+    log.error("attempt.crashed", action="attempt", task_id=str(task.id), step_id=step.step_id, exc_info=error)
     return replace(failure(task, AttemptError(f"internal error: {type(error).__name__}", retryable=True)), broken=True)
 
 
