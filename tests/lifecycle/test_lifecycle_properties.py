@@ -21,10 +21,12 @@ from stepwell.contract.definition import RetryPolicy, WorkflowConfig, WorkflowUp
 from stepwell.contract.enums import EventType, OnFailure, ProviderType, RunIf, StepStatus, WorkflowStatus
 from stepwell.contract.tasks import Cost
 from stepwell.lifecycle.decision import Decision
+from stepwell.lifecycle.effects import StartAttempt
 from stepwell.lifecycle.inputs import (
     AttemptFailed,
     Cancel,
     Cleanup,
+    Computed,
     DeadlinePassed,
     Dispatched,
     GiveUp,
@@ -56,7 +58,16 @@ class Op(Struct, frozen=True):
     crash: str
 
 
-_KINDS = "dispatch " * 6 + "succeed " * 2 + "fail " * 4 + "due " * 4 + "pause " + "resume " * 3 + "late " * 2
+_KINDS = (
+    "dispatch " * 6
+    + "compute " * 3
+    + "succeed " * 2
+    + "fail " * 4
+    + "due " * 4
+    + "pause "
+    + "resume " * 3
+    + "late " * 2
+)
 kinds = st.sampled_from((_KINDS + "later deadline cancel cleanup start update give_up").split())
 ops = st.builds(Op, kinds, st.integers(0, 20), st.integers(0, 15), st.sampled_from(["", "", "", "after", "instead"]))
 scripts = st.integers(0, 60).flatmap(lambda size: st.lists(ops, min_size=size, max_size=size))
@@ -99,7 +110,13 @@ def sims(draw: st.DrawFn) -> Callable[[], SimulatedRun]:
 
 def given_by(sim: SimulatedRun, op: Op) -> Input | None:  # noqa: C901, PLR0912 - one case an operation
     """The input that *op* means now; None where it means nothing."""
-    among = {"dispatch": sim.waiting, "succeed": sorted(sim.live), "fail": sorted(sim.live), "due": sim.sleeping}
+    among = {
+        "dispatch": sim.waiting,
+        "compute": sim.waiting,
+        "succeed": sorted(sim.live),
+        "fail": sorted(sim.live),
+        "due": sim.sleeping,
+    }
     kind, position = op.kind, 0
     if kind in among:
         kind = next((kind for kind in (kind, "due", "dispatch", "fail") if among[kind]), "resume")
@@ -107,6 +124,8 @@ def given_by(sim: SimulatedRun, op: Op) -> Input | None:  # noqa: C901, PLR0912 
     match kind:
         case "dispatch":
             return sim.dispatch_input(position)
+        case "compute":
+            return computed_input(sim, position)
         case "succeed":
             return Succeeded(position, sim.live[position].id, b"{}", cost=PRICE if op.flags & 1 else None)
         case "fail":
@@ -142,6 +161,13 @@ def given_by(sim: SimulatedRun, op: Op) -> Input | None:  # noqa: C901, PLR0912 
     return None
 
 
+def computed_input(sim: SimulatedRun, position: int) -> Input:
+    """A step that has no attempt is computed. One that has begun elsewhere gets a slot, and continues."""
+    dispatched = sim.dispatch_input(position)
+    continues = sim.run.has_attempt(position)
+    return dispatched if continues else Computed(position, dispatched.task_id, b"{}")
+
+
 def late_input(sim: SimulatedRun, op: Op) -> Input:
     """About an attempt that isn't the step's own any more, or a slot or a timer that nobody asked for."""
     position = op.pick % len(sim.resolved_steps)
@@ -152,7 +178,7 @@ def late_input(sim: SimulatedRun, op: Op) -> Input:
         case 1:
             return AttemptFailed(position, old, "late", retryable=True, provider_fault=True, jitter=0.5)
         case 2 if position not in sim.waiting:
-            return Dispatched(position, UUID(int=1), 1)
+            return Computed(position, UUID(int=1), b"late") if op.flags & 4 else Dispatched(position, UUID(int=1), 1)
         case _:
             return RetryDue(position if position not in sim.sleeping else 99)
 
@@ -269,7 +295,7 @@ def batches_of(run: Run, inputs: list[tuple[Input, datetime]], sent: list[bool],
             extends
             and run.is_plain
             and batches[-1].has_rows
-            and isinstance(input_, Dispatched | Succeeded)
+            and isinstance(input_, Dispatched | Computed | Succeeded)
             and run.extend(batches[-1], input_, now)
         ):
             batches[-1].merge(run.apply(input_, now))
@@ -285,6 +311,26 @@ def test_a_decision_that_is_extended_equals_the_decisions_that_are_merged(
         inputs = inputs_of(make(), script, monkeypatch)
     merged = batches_of(make().run, inputs, sent, extends=False)
     assert batches_of(make().run, inputs, sent, extends=True) == merged
+
+
+@settings(max_examples=examples(250))
+@given(sims(), scripts)
+def test_to_compute_a_step_is_to_dispatch_it_and_to_let_it_succeed(
+    make: Callable[[], SimulatedRun], script: list[Op]
+) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        inputs = inputs_of(make(), script, monkeypatch)
+    at_once, in_two = make().run, make().run
+    for input_, now in inputs:
+        expected = at_once.apply(input_, now)
+        if isinstance(input_, Computed):
+            position, task_id = input_.position, input_.task_id
+            both = in_two.apply(Dispatched(position, task_id, None, in_process=True), now)
+            both.merge(in_two.apply(Succeeded(position, task_id, input_.result), now))
+            both.effects = [effect for effect in both.effects if not isinstance(effect, StartAttempt)]
+        else:
+            both = in_two.apply(input_, now)
+        assert both == expected
 
 
 @settings(max_examples=examples(250))

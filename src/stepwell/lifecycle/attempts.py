@@ -2,15 +2,19 @@
 
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from msgspec.structs import replace
 
 from stepwell.contract.enums import CancelReceipt, EventType, RunIf, StepStatus, TaskPhase, TaskStatus
+from stepwell.contract.tasks import Cost
 from stepwell.lifecycle.children import Children
 from stepwell.lifecycle.decision import Decision, copy_of
 from stepwell.lifecycle.effects import StartAttempt, WakeAt
 from stepwell.lifecycle.inputs import (
+    SERVICE,
     AttemptFailed,
+    Computed,
     Dispatched,
     Diverted,
     FollowUpEnded,
@@ -26,7 +30,7 @@ from stepwell.lifecycle.remote_transitions import RemoteTransitions
 from stepwell.lifecycle.repeats import end_of_run
 from stepwell.lifecycle.retry import RetryDecision, backoff_s, decide_retry, outage_pause_s, uncount_attempt
 from stepwell.lifecycle.step_transitions import StepTransitions
-from stepwell.lifecycle.steps import RepeatRule
+from stepwell.lifecycle.steps import RepeatRule, ResolvedStep
 from stepwell.lifecycle.units import Units
 
 # Hot path: an attribute of an enum costs 0.1 µs in Python 3.11.
@@ -65,25 +69,52 @@ class Attempts:
                 return
             if self._items is not None and not self._may_begin(decision, unit, now):
                 return
-            provider = resolved.fallback if unit.on_fallback else resolved.provider
-            unit.attempt += 1
-            unit.provider_attempts += 1
-            unit.retry_count += unit.provider_attempts > 1
-            began = now if resolved.run_if is _ALL_COMPLETED else units.begin_of_attempt(resolved, now)
-            task = Task(input_.task_id, position, unit.attempt, provider, seed=input_.seed, started_at=began)
+            task = self._begin(unit, resolved, input_.task_id, input_.seed, now)
             if self._items is not None and isinstance(unit, ItemState):
                 task.item_key = unit.item_key
             if self._children is not None:
                 self._children.begin(unit, task.id)
-            unit.status, unit.task_id, unit.next_attempt_at = _STEP_RUNNING, task.id, None
-            unit.started_at = unit.started_at or began
+            unit.status = _STEP_RUNNING
             decision.record(unit, now, task)
-            units.emit(decision, now, _STEP_STARTED, unit, attempt=unit.attempt, provider=provider)
+            units.emit(decision, now, _STEP_STARTED, unit, attempt=unit.attempt, provider=task.provider)
         elif unit.next_attempt_at is not None:  # its provider was away
             unit.next_attempt_at = None
             decision.record(unit, now, task)
         units.attach(position, task, in_process=input_.in_process)
         decision.effects.append(StartAttempt(copy_of(task)))
+
+    def _begin(self, unit: StepState, resolved: ResolvedStep, task_id: UUID, seed: int | None, now: datetime) -> Task:
+        provider = resolved.fallback if unit.on_fallback else resolved.provider
+        unit.attempt += 1
+        unit.provider_attempts += 1
+        unit.retry_count += unit.provider_attempts > 1
+        began = now if resolved.run_if is _ALL_COMPLETED else self._units.begin_of_attempt(resolved, now)
+        unit.task_id, unit.next_attempt_at, unit.started_at = task_id, None, unit.started_at or began
+        return Task(task_id, unit.position, unit.attempt, provider, seed=seed, started_at=began)
+
+    def compute(self, decision: Decision, input_: Computed, now: datetime) -> None:
+        """Begin and complete the attempt of a ready step. The same as to dispatch it, and to let it succeed then."""
+        units, position = self._units, input_.position
+        if position not in units.ready or position in units.running or not units.may_start:
+            return
+        unit, resolved = units.units[position], units.resolved_units[position]
+        task = self._begin(unit, resolved, input_.task_id, None, now)
+        data = {"attempt": unit.attempt, "provider": task.provider}
+        decision.emit(units.state, now, _STEP_STARTED, SERVICE, step_id=resolved.step_id, task_id=task.id, data=data)
+        if (refusal := units.output_budget.refusal(input_.result)) is not None:
+            units.attach(position, task, in_process=True)
+            self._refuse(decision, task, refusal, None, now)
+            return
+        units.detach(position)
+        task.status, task.phase, task.completed_at = _TASK_COMPLETED, _TASK_STORED, now
+        self._steps.complete(decision, unit, input_.result, now, task)
+
+    def _refuse(self, decision: Decision, task: Task, refusal: str, cost: Cost | None, now: datetime) -> None:
+        """Let the attempt fail, because the workflow's results have no room for another one."""
+        failed = AttemptFailed(
+            task.position, task.id, refusal, retryable=False, provider_fault=False, jitter=0.0, cost=cost
+        )
+        self.fail(decision, failed, now)
 
     def _may_begin(self, decision: Decision, unit: StepState, now: datetime) -> bool:
         """Count an item that begins. Return False if it fails instead."""
@@ -133,10 +164,7 @@ class Attempts:
         if (task := self._present(input_)) is None:
             return
         if (refusal := self._units.output_budget.refusal(input_.result)) is not None:
-            failed = AttemptFailed(
-                task.position, task.id, refusal, retryable=False, provider_fault=False, jitter=0.0, cost=input_.cost
-            )
-            self.fail(decision, failed, now)
+            self._refuse(decision, task, refusal, input_.cost, now)
             return
         self._end(task, _TASK_COMPLETED, now)
         unit, flow = self._units.units[task.position], self._units.resolved_units[task.position].flow

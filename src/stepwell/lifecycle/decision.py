@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from enum import Enum, auto
-from operator import methodcaller
+from operator import attrgetter, methodcaller
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
@@ -22,6 +22,9 @@ from stepwell.lifecycle.webhook_deliveries import Delivery
 T = TypeVar("T", bound=Struct)
 # `copy.copy` calls this too, but takes longer to find it than the copy itself takes.
 copy_of: Callable[[T], T] = methodcaller("__copy__")
+_rows_of = attrgetter(
+    "steps", "tasks", "events", "deliveries", "key_claims", "commands", "waits", "signals", "new_items"
+)
 
 
 class CleanupChange(Enum):
@@ -165,11 +168,8 @@ class Decision(Struct):
     @property
     def rows(self) -> int:
         """The number of rows to write. The row of the workflow is one of them, and so are all its labels together."""
-        number = 1 + len(self.steps) + len(self.tasks) + len(self.events) + len(self.deliveries)
-        number += len(self.key_claims) + len(self.commands) + (self.labels is not UNSET)
-        if self.budget is not UNSET:
-            number += len(self.budget.settlements)
-        return number + len(self.waits) + len(self.signals) + len(self.new_items)
+        number = 1 + sum(map(len, _rows_of(self))) + (self.labels is not UNSET)
+        return number if self.budget is UNSET else number + len(self.budget.settlements)
 
     def mark(self, marks: RequestMarks) -> None:
         if marks.claim is not None:

@@ -15,6 +15,13 @@ class StartAttempt(Struct, frozen=True):
     task: Task
 
 
+class ComputeStep(Struct, frozen=True):
+    """Compute the result of a ready step without a provider, as its attempt `task_id`, and apply `Computed`."""
+
+    position: int
+    task_id: UUID
+
+
 class CancelAttempt(Struct, frozen=True):
     """Cancel the attempt, which runs in this process."""
 
@@ -77,5 +84,13 @@ class PauseOrResumeChild(Struct, frozen=True):
 
 
 Effect: TypeAlias = (
-    StartAttempt | CancelAttempt | FollowUp | WakeAt | DeadlineAt | Evaluate | CheckReuse | PauseOrResumeChild
+    StartAttempt
+    | ComputeStep
+    | CancelAttempt
+    | FollowUp
+    | WakeAt
+    | DeadlineAt
+    | Evaluate
+    | CheckReuse
+    | PauseOrResumeChild
 )

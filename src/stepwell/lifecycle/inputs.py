@@ -77,6 +77,14 @@ class Dispatched(Struct, frozen=True):
     in_process: bool = False
 
 
+class Computed(Struct, frozen=True):
+    """A ready step without a provider and without flow control has its result: its attempt began and succeeded."""
+
+    position: int
+    task_id: UUID
+    result: bytes
+
+
 class Diverted(Struct, frozen=True):
     """A ready step uses its fallback provider, because the circuit breaker of `model` at `provider` is open."""
 
@@ -352,6 +360,7 @@ Input: TypeAlias = (
     | FlowInput
     | FilesDeleted
     | Dispatched
+    | Computed
     | Diverted
     | RemoteInput
     | Succeeded

@@ -39,6 +39,7 @@ from stepwell.lifecycle.inputs import (
     Cancel,
     ChildPausedOrResumed,
     Cleanup,
+    Computed,
     Created,
     DeadlinePassed,
     Decide,
@@ -202,22 +203,23 @@ class Run:
         self.METHODS[type(input_)](self, decision, input_, now)
         return self._close_decision(decision, now)
 
-    def extend(self, decision: Decision, input_: Dispatched | Succeeded, now: datetime) -> bool:
+    def extend(self, decision: Decision, input_: Dispatched | Computed | Succeeded, now: datetime) -> bool:
         """Apply one input to a run that `is_plain`, and add the changes to its last *decision*, which isn't sent yet.
 
         Hot path: with `apply` there is a second decision to make and to merge. Return False, and change nothing, if the
         input isn't about the present attempt of its unit, or if it continues an attempt of an earlier process.
         """
         events = len(decision.events)
-        if isinstance(input_, Succeeded):
+        if isinstance(input_, Computed):
+            self.attempts.compute(decision, input_, now)
+        elif isinstance(input_, Succeeded):
             self.attempts.succeed(decision, input_, now)
-            if len(decision.events) == events:
-                return False  # the input came too late
-            self._end.finish_if_done(decision, now)
         elif input_.position not in self._units.running:
             self.attempts.dispatch(decision, input_, now)
         if len(decision.events) == events:
-            return False
+            return False  # the input came too late
+        if type(input_) is not Dispatched:
+            self._end.finish_if_done(decision, now)
         self._record_state(decision, now)
         return True
 
@@ -304,13 +306,11 @@ class Run:
         if decision.events and input_.position not in self._units.running:  # an item has failed instead
             self._end.finish_if_open(decision, now)
 
-    def _succeeded(self, decision: Decision, input_: Succeeded, now: datetime) -> None:
-        self.attempts.succeed(decision, input_, now)
-        if decision.tasks:  # otherwise the input came too late
-            self._end.finish_if_done(decision, now)
-
-    def _failed(self, decision: Decision, input_: AttemptFailed, now: datetime) -> None:
-        self.attempts.fail(decision, input_, now)
+    def _end_attempt(
+        self, end: Callable[[Decision, Any, datetime], None], decision: Decision, input_: Input, now: datetime
+    ) -> None:
+        """Apply the end of an attempt by *end*. It may be that of the workflow."""
+        end(decision, input_, now)
         if decision.tasks:  # otherwise the input came too late
             self._end.finish_if_done(decision, now)
 
@@ -452,8 +452,9 @@ class Run:
 
     METHODS: ClassVar[Mapping[type[Input], Callable[["Run", Decision, Any, datetime], None]]] = {
         Dispatched: _dispatched,
-        Succeeded: _succeeded,
-        AttemptFailed: _failed,
+        Computed: lambda run, *change: run._end_attempt(run.attempts.compute, *change),  # noqa: SLF001 - its own
+        Succeeded: lambda run, *change: run._end_attempt(run.attempts.succeed, *change),  # noqa: SLF001 - its own
+        AttemptFailed: lambda run, *change: run._end_attempt(run.attempts.fail, *change),  # noqa: SLF001 - its own
         HeldBack: _held_back,
         ExceedBudget: _exceed_budget,
         Diverted: lambda run, *change: run.attempts.divert(*change),

@@ -119,21 +119,23 @@ class BatchQueue(Generic[Key, Item]):
         """Remove the next batch from the queue, and return it."""
         batch: dict[Key, Item] = {}
         rows = size = 0
+        items, weigh, takes_all = self._items, self._weigh, True
         max_rows, max_size = self._shared_weight if self._is_shared() else self._max_weight
-        if len(self._items) == 1:  # hot path: a process that runs one workflow
-            ((key, queued),) = self._items.items()
-            if len(queued.items) == 1:
-                self._items.clear()
-                self._queues.clear()
-                return {key: queued.items[0]}
         for key in self._in_turns():
-            item = self._items[key].items[0]
-            more_rows, more_size = self._weigh(item)
+            waiting = items[key].items
+            more_rows, more_size = weigh(waiting[0])
             rows += more_rows
             size += more_size
             if batch and (rows > max_rows or size > max_size):
+                takes_all = False
                 break
-            batch[key] = item
+            batch[key] = waiting[0]
+            if len(waiting) > 1:
+                takes_all = False
+        if takes_all:  # hot path
+            items.clear()
+            self._queues.clear()
+            return batch
         if len(self._queues) > 1:
             for key in batch:
                 tenant = self._items[key].tenant

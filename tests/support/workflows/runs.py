@@ -25,6 +25,7 @@ from stepwell.lifecycle.inputs import (
     AttemptFailed,
     Cancel,
     Cleanup,
+    Computed,
     Created,
     DeadlinePassed,
     Dispatched,
@@ -368,8 +369,17 @@ class SimulatedRun:
         self.events += decision.events
 
     def _check_told(self, decision: Decision) -> None:
-        """Each change of a step's status has one event, and no event is about a step that did not change."""
-        about_steps = [event for event in decision.events if event.type not in OF_ATTEMPTS]
+        """Each change of a step's status has one event, and no event is about a step that did not change.
+
+        A step that is computed begins and ends at once.
+        """
+        completed = {event.step_id for event in decision.events if event.type is EventType.STEP_COMPLETED}
+        about_steps = [
+            event
+            for event in decision.events
+            if event.type not in OF_ATTEMPTS
+            and not (event.type is EventType.STEP_STARTED and event.step_id in completed)
+        ]
         step_ids = [event.step_id for event in about_steps if event.step_id is not None]
         step_ids += [s for e in decision.events if isinstance(h := e.data.get("held_back"), list) for s in h]
         assert len(step_ids) == len(set(step_ids))
@@ -394,7 +404,7 @@ class SimulatedRun:
             case Succeeded(position, task_id) | AttemptFailed(position, task_id):
                 if position in self.live and self.live[position].id == task_id:
                     del self.live[position]
-            case Dispatched(position):
+            case Dispatched(position) | Computed(position):
                 self.queue.discard(position)
             case RetryDue(position):
                 self.wake.pop(position, None)

@@ -110,11 +110,11 @@ class Outcomes:
 
     def committed(self, workflow: ActiveWorkflow, decision: Decision) -> None:
         """Count and log the ends in *decision*, which has committed. It may merge several decisions of one run."""
+        handlers = self._handlers
         try:
             for event in decision.events:
-                kind = event.type
-                if kind is not _STARTED and (handler := self._handlers.get(kind)) is not None:
-                    handler(workflow, decision, event)
+                if (kind := event.type) is not _STARTED and kind in handlers:
+                    handlers[kind](workflow, decision, event)
         except Exception:  # metrics and logs must never stop the engine
             with contextlib.suppress(Exception):
                 log.exception("outcome.unreadable", action="outcome", workflow=str(workflow.workflow_id))
@@ -140,7 +140,7 @@ class Outcomes:
             return None
         if task.completed_at != event.at:
             return None
-        model = workflow.resolved_step(task.position).task_type if task.sent is None else task.sent.model
+        model = workflow.resolved_step(task.position).task_type if (sent := task.sent) is None else sent.model
         tally = self._tallies.get((task.provider, model, task.status)) or self._tally(workflow, task)
         tally.add(task.started_at, event.at)
         # The cost of a job that is followed up is known when the follow-up ends.

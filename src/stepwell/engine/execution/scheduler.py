@@ -8,8 +8,7 @@ What must hold:
 - A ready step waits in the queue, so that slots are granted in a fair order. Only one that needs no provider starts at
   once, and only while no step waits and a slot is free.
 - An effect runs only after the rows of its decision have committed. So an attempt starts only after its INTENT has.
-  One that needs nothing outside this process computes its result while its INTENT is being written. That is recorded
-  by a later commit, or never if the INTENT isn't committed.
+  `StepComputer` computes steps without a provider earlier: while the decision that lets them start is being written.
 - The inputs of a workflow are applied one after the other, and only while the workflow is in memory.
 - A workflow is in memory exactly while it is active here, or a verb has pinned it.
 - Nothing of a workflow on hold starts. What its decisions lead to starts with the claim, or with its trial.
@@ -48,6 +47,7 @@ from stepwell.engine.execution.leaving_workflows import LeavingWorkflows
 from stepwell.engine.execution.open_children import OpenChildren
 from stepwell.engine.execution.outcomes import Outcomes
 from stepwell.engine.execution.reuse_checks import ReuseFinder
+from stepwell.engine.execution.step_computer import StepComputer
 from stepwell.engine.execution.step_dispatcher import AttemptStart, StepDispatcher
 from stepwell.engine.execution.supervised_tasks import SupervisedTasks
 from stepwell.engine.execution.timers import Timers
@@ -64,8 +64,7 @@ from stepwell.lifecycle.effects import (
     StartAttempt,
     WakeAt,
 )
-from stepwell.lifecycle.inputs import AttemptFailed, Dispatched, Input, Succeeded
-from stepwell.lifecycle.model import Task
+from stepwell.lifecycle.inputs import AttemptFailed, Computed, Dispatched, Input, Succeeded
 from stepwell.lifecycle.output_budget import RESULTS_MAX_BYTES
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.storage import WorkflowStore
@@ -74,7 +73,7 @@ from stepwell.runtime.telemetry import LoopLag
 
 log = structlog.get_logger()
 
-_EXTENSION_EVENTS = 2  # at most, of an input that `Run.extend` takes: the end of a step, and of the workflow
+_EXTENSION_EVENTS = 3  # at most, of an input that `Run.extend` takes: begin and end of a step, end of the workflow
 _CANCEL_S = 2.0  # for attempts that are cancelled when the process stops
 
 
@@ -120,6 +119,9 @@ class Scheduler:
         self._evaluations = FlowEvaluations(reuse, self.tasks, self._apply, self.apply, self.item_memory)
         self._attempt_tasks = AttemptTasks(
             runner, step_queue, self.dispatcher, self.checkpointer, self.tasks, self.apply, self._attempt_task_ended
+        )
+        self._computer = StepComputer(
+            runner, step_queue, self.checkpointer, self._apply_end, self._submit, self._attempt_ended
         )
         self._follow_ups = FollowUpTasks(runner, clock, self.tasks, self.apply, self._attempt_tasks.make_control)
         self._effect_handlers: Mapping[type[Effect], Callable[[ActiveWorkflow, Any], None]] = {
@@ -285,7 +287,9 @@ class Scheduler:
         self._dispatch(workflow, decision, now)
         return changed
 
-    def _extend(self, workflow: ActiveWorkflow, input_: Dispatched | Succeeded, now: datetime, size: int = 0) -> bool:
+    def _extend(
+        self, workflow: ActiveWorkflow, input_: Dispatched | Computed | Succeeded, now: datetime, size: int = 0
+    ) -> bool:
         """Add what the input changes to the workflow's last decision, if that is still in the queue.
 
         *size* is how many bytes the input adds. Return False if nothing was added. Hot path, see `Run.extend`.
@@ -299,9 +303,13 @@ class Scheduler:
         if not workflow.run.extend(decision, input_, now):
             return False
         self.checkpointer.grow(workflow.workflow_id, len(decision.events) - events, size)
-        if type(input_) is Succeeded:
+        if type(input_) is not Dispatched:
             self._queue_steps(workflow, self._startable(workflow, decision.ready[ready:]), now)
         return True
+
+    def _apply_end(self, workflow: ActiveWorkflow, end: Computed | Succeeded | AttemptFailed, now: datetime) -> None:
+        if isinstance(end, AttemptFailed) or not self._extend(workflow, end, now, len(end.result)):
+            self._apply(workflow, end, now=now)
 
     def _dispatch(self, workflow: ActiveWorkflow, decision: Decision, now: datetime) -> None:
         """Queue the rows of *decision* for the checkpointer, and its ready steps for a slot."""
@@ -338,9 +346,13 @@ class Scheduler:
     def _queue_steps(self, workflow: ActiveWorkflow, ready: Sequence[int], now: datetime) -> None:
         """Queue the steps for a slot. Start those at once that need no provider, while slots are free for all."""
         started = 0
-        if workflow.run.is_plain:
-            while started < len(ready) and (start := self.dispatcher.start_at_once(workflow, ready[started])):
-                self._begin_attempt(start, now)
+        if ready and workflow.run.is_plain:
+            decision = self._computer.decision_before(workflow)
+            while started < len(ready) and (slot := self.dispatcher.slot_at_once(workflow, ready[started])):
+                if decision is not None and not workflow.run.has_attempt(slot.position):
+                    self._computer.compute_after(decision, workflow, slot, self._new_id(now))
+                else:
+                    self._begin_attempt(AttemptStart(workflow, slot, None, None, in_process=True), now)
                 started += 1
         if started < len(ready):
             self.dispatcher.enqueue(workflow, ready[started:])
@@ -365,20 +377,11 @@ class Scheduler:
             self._run_effects(workflow, decision)
 
     def _on_sent(self, decision: Decision) -> None:
-        """Let attempts of *decision* that do nothing outside this process end while their INTENT is being written."""
+        """Do the work that needs nothing outside this process while *decision* is being written."""
         workflow = self.workflows.get(decision.workflow.id)
         if workflow is None or workflow.on_hold or self._step_queue.closed:
             return
-        effects, decision.effects, now = decision.effects, [], self._clock.now()
-        for effect in effects:
-            if isinstance(effect, StartAttempt) and effect.task.provider is None:
-                prepared = self._runner.prepare(workflow, effect.task)
-                if not isinstance(prepared, PreparedAttempt):
-                    self._end_at_once(workflow, effect.task, prepared, now)
-                    continue
-                workflow.attempts[effect.task.id].prepared = prepared
-            decision.effects.append(effect)
-        if len(decision.effects) < len(effects):
+        if self._computer.work_ahead(workflow, decision, self._clock.now()):
             self.start_steps()
 
     def _on_committed(self, decision: Decision) -> None:
@@ -404,6 +407,8 @@ class Scheduler:
         self.drop(workflow_id)
 
     def _run_effects(self, workflow: ActiveWorkflow, decision: Decision) -> None:
+        if decision.effects:
+            self._computer.compute_steps(workflow, decision, self._clock.now())
         for effect in decision.effects:
             self._effect_handlers[type(effect)](workflow, effect)
         self.evict_if_idle(workflow)
@@ -415,10 +420,16 @@ class Scheduler:
     def _begin_attempt(self, start: AttemptStart, now: datetime) -> None:
         """Apply `Dispatched`, which writes the attempt's INTENT. `_start_attempt` follows once that is committed.
 
-        An item doesn't start, but fails, if the workflow's results have no room for another one.
+        An item doesn't start, but fails, if the workflow's results have no room for another one. A step that can be
+        computed waits for the workflow's last decision instead, if that is still in the queue.
         """
-        workflow = start.workflow
-        dispatched = Dispatched(start.slot.position, self._new_id(now), start.seed, start.in_process)
+        workflow, task_id = start.workflow, self._new_id(now)
+        if start.slot.pool is None and workflow.run.wants_new_attempt(start.slot.position):
+            last = self._computer.decision_before(workflow)
+            if last is not None:
+                self._computer.compute_after(last, workflow, start.slot, task_id)
+                return
+        dispatched = Dispatched(start.slot.position, task_id, start.seed, start.in_process)
         if self._extend(workflow, dispatched, now):
             workflow.attempts[dispatched.task_id] = RunningAttempt(start.slot, self.dispatcher.track(start))
             return
@@ -438,16 +449,9 @@ class Scheduler:
             return
         prepared = workflow.attempts[task.id].prepared or self._runner.prepare(workflow, task)
         if not isinstance(prepared, PreparedAttempt):
-            self._end_at_once(workflow, task, prepared, self._clock.now())
+            self._computer.end(workflow, task.id, prepared, self._clock.now())
             return
         self._attempt_tasks.begin(workflow, task, prepared)
-
-    def _end_at_once(
-        self, workflow: ActiveWorkflow, task: Task, outcome: Succeeded | AttemptFailed, now: datetime
-    ) -> None:
-        self._attempt_ended(workflow, task.id)
-        if isinstance(outcome, AttemptFailed) or not self._extend(workflow, outcome, now, len(outcome.result)):
-            self._apply(workflow, outcome, now=now)
 
     def _cancel_attempt(self, workflow: ActiveWorkflow, task_id: UUID) -> None:
         if (attempt := workflow.attempts.get(task_id)) is None:

@@ -95,15 +95,14 @@ class StepDispatcher:
         self._health.withdraw(workflow.workflow_id)
         workflow.waiting_since.clear()
 
-    def start_at_once(self, workflow: ActiveWorkflow, position: int) -> AttemptStart | None:
-        """Return the start of a step without a provider if a slot is free and no step waits; None otherwise.
+    def slot_at_once(self, workflow: ActiveWorkflow, position: int) -> Slot | None:
+        """Return a slot for a step without a provider if one is free and no step waits; None otherwise.
 
         Hot path: the same as to enqueue the step, and to get it back as the next start.
         """
         if workflow.provider(position) is not None:
             return None
-        slot = self._step_queue.take_at_once(workflow.tenant, workflow.workflow_id, position)
-        return None if slot is None else AttemptStart(workflow, slot, None, None, in_process=True)
+        return self._step_queue.take_at_once(workflow.tenant, workflow.workflow_id, position)
 
     def next_starts(self) -> Iterator[AttemptStart | StepDiversion]:
         """Yield the starts and diversions, until no slot or no step is left.
