@@ -27,6 +27,7 @@ from stepwell.client.errors import (
     WaitTimeout,
 )
 from stepwell.client.filters import CountFilters, ListFilters, PageOptions
+from stepwell.client.requests import ChangeOptions
 from stepwell.client.responses import FeedItem, ListPage
 from stepwell.client.synchronous.all_operations import Stepwell
 from stepwell.client.webhook import verify_webhook
@@ -84,6 +85,7 @@ __all__ = [
     "ArtifactPublic",
     "AsyncStepwell",
     "BuiltStep",
+    "ChangeOptions",
     "Conflict",
     "ConnectionFailed",
     "CostGroup",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict
 from urllib.parse import quote, urlencode
 from uuid import UUID, uuid4
 
@@ -60,23 +60,42 @@ def read(path: str, query: Mapping[str, QueryValue] = {}, **rest: Any) -> Client
     return ClientRequest(method="GET", path=path, query=query, is_repeatable=True, **rest)
 
 
+def post_read(
+    path: str, content: bytes, query: Mapping[str, QueryValue] = {}, headers: Mapping[str, str] = NO_HEADERS
+) -> ClientRequest:
+    """Return a request with the JSON text *content* that changes nothing, although it is a POST."""
+    headers = {**JSON_BODY, **headers}
+    return ClientRequest(method="POST", path=path, query=query, headers=headers, content=content, is_repeatable=True)
+
+
+class ChangeOptions(TypedDict, total=False):
+    """`if_match` is the tag that the workflow must still have. `idempotency_key` is that of the request; default: a
+    new one.
+    """
+
+    if_match: str | None
+    idempotency_key: str | None
+
+
 def change(
     method: str,
     path: str,
-    query: Mapping[str, QueryValue] = {},
+    options: ChangeOptions,
     *,
-    key: str | None,
-    if_match: str | None = None,
+    query: Mapping[str, QueryValue] = {},
     headers: Mapping[str, str] = NO_HEADERS,
-    **rest: Any,
+    content: bytes | None = None,
+    wait_s: float = 0.0,
 ) -> ClientRequest:
-    """Return a request that has its effect once, however often it is sent. *key* is its idempotency key; None: a new
-    one.
-    """
-    all_headers = {"Idempotency-Key": key if key is not None else f"client-{uuid4()}", **headers}
-    if if_match is not None:
-        all_headers["If-Match"] = if_match
-    return ClientRequest(method=method, path=path, query=query, headers=all_headers, is_repeatable=True, **rest)
+    """Return a request that has its effect once, however often it is sent. *content* is JSON text."""
+    headers = {**_conditions(**options), **({} if content is None else JSON_BODY), **headers}
+    rest: dict[str, Any] = {"content": content, "wait_s": wait_s}
+    return ClientRequest(method=method, path=path, query=query, headers=headers, is_repeatable=True, **rest)
+
+
+def _conditions(*, if_match: str | None = None, idempotency_key: str | None = None) -> dict[str, str]:
+    key = {"Idempotency-Key": f"client-{uuid4()}" if idempotency_key is None else idempotency_key}
+    return key if if_match is None else key | {"If-Match": if_match}
 
 
 def workflow_path(workflow_id: Id, rest: str = "") -> str:

@@ -21,7 +21,7 @@ import httpx
 from stepwell.client.concurrency import AsyncItems, async_semaphore, async_sleep
 from stepwell.client.errors import ConnectionFailed, StepwellError, UnexpectedResponse
 from stepwell.client.requests import ClientRequest, read
-from stepwell.client.responses import connection_failed, failure_of, with_body
+from stepwell.client.responses import connection_failed, cursor_of, failure_of, with_body
 from stepwell.client.retries import Retries
 from stepwell.client.service_url import find_service
 from stepwell.client.sse import FrameParser, SseFrame
@@ -102,6 +102,19 @@ class AsyncConnection:
         if tag is None:
             raise UnexpectedResponse(f"{request}: the response has no ETag")
         return tag
+
+    async def _pages(self, path: str, query: Mapping[str, Any]) -> AsyncItems[httpx.Response]:
+        """Yield the responses with the pages of a list. Each is read when it is needed."""
+        cursor: str | None = None
+        while True:
+            response = await self._send(read(path, {**query, "cursor": cursor}))
+            yield response
+            next_cursor = cursor_of(response.links.get("next", {}).get("url"))
+            if next_cursor is None:
+                return
+            if next_cursor == cursor:
+                raise UnexpectedResponse(f"a page of {path} leads to itself")
+            cursor = next_cursor
 
     @asynccontextmanager
     async def _stream(

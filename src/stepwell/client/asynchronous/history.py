@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import aclosing
+from typing import Unpack
 
 from stepwell.client.asynchronous.connection import AsyncConnection
 from stepwell.client.concurrency import AsyncItems
 from stepwell.client.errors import UnexpectedResponse
-from stepwell.client.requests import JSON_BODY, ClientRequest, Id, change, json_body, read, segment
+from stepwell.client.requests import ChangeOptions, Id, change, json_body, post_read, read, segment
 from stepwell.client.requests import workflow_path as path_of
 from stepwell.client.responses import FeedItem, decode, decode_json
 from stepwell.contract.enums import TERMINAL_EVENTS, EventType, WorkflowStatus
@@ -97,10 +98,7 @@ class AsyncHistoryCalls(AsyncConnection):
     async def stream_ticket(self, workflow_id: Id | None = None) -> StreamTicket:
         """Return a ticket with which a browser opens streams, or that of one workflow."""
         content = json_body({} if workflow_id is None else {"workflow_id": str(workflow_id)})
-        request = ClientRequest(
-            method="POST", path=f"{_FEED}/tickets", headers=JSON_BODY, content=content, is_repeatable=True
-        )
-        return decode(await self._send(request), StreamTicket)
+        return decode(await self._send(post_read(f"{_FEED}/tickets", content)), StreamTicket)
 
     async def tasks(
         self, workflow_id: Id, *, include_deleted: bool | None = None, step_id: str | None = None
@@ -126,10 +124,7 @@ class AsyncHistoryCalls(AsyncConnection):
             if not page.has_more or not page.deliveries:
                 return
 
-    async def redeliver(
-        self, workflow_id: Id, delivery_id: str, *, if_match: str | None = None, idempotency_key: str | None = None
-    ) -> DeliveryPublic:
+    async def redeliver(self, workflow_id: Id, delivery_id: str, **options: Unpack[ChangeOptions]) -> DeliveryPublic:
         """Send a webhook again."""
         path = path_of(workflow_id, f"/deliveries/{segment(delivery_id)}/redeliver")
-        response = await self._send(change("POST", path, key=idempotency_key, if_match=if_match))
-        return decode(response, DeliveryPublic)
+        return decode(await self._send(change("POST", path, options)), DeliveryPublic)

@@ -12,15 +12,16 @@ from msgspec import UNSET, UnsetType
 from stepwell.client.asynchronous.connection import AsyncConnection
 from stepwell.client.concurrency import AsyncItems, async_sleep
 from stepwell.client.definition_text import Definition, RerunChanges, definition_json, rerun_body, run_body
-from stepwell.client.errors import StepwellError, UnexpectedResponse, WaitTimeout
+from stepwell.client.errors import StepwellError, WaitTimeout
 from stepwell.client.filters import CountFilters, ListFilters, PageOptions, filter_query
 from stepwell.client.requests import (
-    JSON_BODY,
     WORKFLOWS,
+    ChangeOptions,
     ClientRequest,
     Id,
     change,
     json_body,
+    post_read,
     preferences,
     read,
     segment,
@@ -70,16 +71,9 @@ class AsyncWorkflowCalls(AsyncConnection):
         - *wait*: return it when it has ended, at the latest after so many seconds.
         - *lenient*: unknown members of the definition are ignored.
         """
-        request = change(
-            "POST",
-            WORKFLOWS,
-            {} if start else {"start": False},
-            key=idempotency_key,
-            headers=JSON_BODY | preferences(wait_s=None if wait is None else _slice_s(wait), lenient=lenient),
-            content=definition_json(definition),
-            wait_s=_slice_s(wait or 0),
-        )
-        return await self._change(request, wait)
+        query, content = {} if start else {"start": False}, definition_json(definition)
+        key: ChangeOptions = {"idempotency_key": idempotency_key}
+        return await self._change(WORKFLOWS, wait, key, query=query, content=content, lenient=lenient)
 
     async def run(
         self,
@@ -114,27 +108,13 @@ class AsyncWorkflowCalls(AsyncConnection):
 
         The rest is that of `create`.
         """
-        request = change(
-            "POST",
-            path_of(workflow_id, "/rerun"),
-            {} if start else {"start": False},
-            key=idempotency_key,
-            headers=JSON_BODY | preferences(wait_s=None if wait is None else _slice_s(wait)),
-            content=rerun_body(changes),
-            wait_s=_slice_s(wait or 0),
-        )
-        return await self._change(request, wait)
+        query, content = {} if start else {"start": False}, rerun_body(changes)
+        key: ChangeOptions = {"idempotency_key": idempotency_key}
+        return await self._change(path_of(workflow_id, "/rerun"), wait, key, query=query, content=content)
 
     async def plan_rerun(self, workflow_id: Id, **changes: Unpack[RerunChanges]) -> WorkflowPlan:
         """Return what `rerun` would take over, what would run, and what that costs. Nothing is stored."""
-        request = ClientRequest(
-            method="POST",
-            path=path_of(workflow_id, "/rerun"),
-            query={"dry_run": True},
-            headers=JSON_BODY,
-            content=rerun_body(changes),
-            is_repeatable=True,
-        )
+        request = post_read(path_of(workflow_id, "/rerun"), rerun_body(changes), {"dry_run": True})
         return decode(await self._send(request), WorkflowPlan)
 
     async def get(
@@ -208,75 +188,41 @@ class AsyncWorkflowCalls(AsyncConnection):
         webhook_url: str | UnsetType | None = UNSET,
         labels: dict[str, str] | UnsetType | None = UNSET,
         budget: Mapping[str, Any] | UnsetType = UNSET,
-        if_match: str | None = None,
-        idempotency_key: str | None = None,
+        **options: Unpack[ChangeOptions],
     ) -> WorkflowPublic:
         """Change members of a workflow. None clears a member, except the name. *budget* replaces `config.budget`."""
         config = UNSET if budget is UNSET else {"budget": dict(budget)}
         members: dict[str, Any] = {"name": name, "description": description, "webhook_url": webhook_url}
         members |= {"labels": labels, "config": config}
         content = json_body({key: value for key, value in members.items() if value is not UNSET})
-        request = change(
-            "PATCH",
-            path_of(workflow_id),
-            key=idempotency_key,
-            if_match=if_match,
-            headers=JSON_BODY,
-            content=content,
-        )
-        return await self._workflow(request)
+        return await self._workflow(change("PATCH", path_of(workflow_id), options, content=content))
 
     async def start(
-        self,
-        workflow_id: Id,
-        *,
-        wait: float | None = None,
-        if_match: str | None = None,
-        idempotency_key: str | None = None,
+        self, workflow_id: Id, *, wait: float | None = None, **options: Unpack[ChangeOptions]
     ) -> WorkflowPublic:
         """Start a PENDING workflow. *wait* is that of `create`."""
-        return await self._run_verb(workflow_id, "start", wait, if_match, idempotency_key)
+        return await self._change(path_of(workflow_id, "/start"), wait, options)
 
     async def resume(
-        self,
-        workflow_id: Id,
-        *,
-        wait: float | None = None,
-        if_match: str | None = None,
-        idempotency_key: str | None = None,
+        self, workflow_id: Id, *, wait: float | None = None, **options: Unpack[ChangeOptions]
     ) -> WorkflowPublic:
         """Continue a PAUSED or FAILED workflow. *wait* is that of `create`."""
-        return await self._run_verb(workflow_id, "resume", wait, if_match, idempotency_key)
+        return await self._change(path_of(workflow_id, "/resume"), wait, options)
 
-    async def pause(
-        self, workflow_id: Id, *, if_match: str | None = None, idempotency_key: str | None = None
-    ) -> WorkflowPublic:
+    async def pause(self, workflow_id: Id, **options: Unpack[ChangeOptions]) -> WorkflowPublic:
         """Pause a RUNNING workflow: nothing new starts, and running steps end."""
-        request = change("POST", path_of(workflow_id, "/pause"), key=idempotency_key, if_match=if_match)
-        return await self._workflow(request)
+        return await self._workflow(change("POST", path_of(workflow_id, "/pause"), options))
 
-    async def cancel(
-        self, workflow_id: Id, *, if_match: str | None = None, idempotency_key: str | None = None
-    ) -> WorkflowPublic:
+    async def cancel(self, workflow_id: Id, **options: Unpack[ChangeOptions]) -> WorkflowPublic:
         """Cancel a workflow with its running tasks. It can't be resumed."""
-        return await self._workflow(change("DELETE", path_of(workflow_id), key=idempotency_key, if_match=if_match))
+        return await self._workflow(change("DELETE", path_of(workflow_id), options))
 
     async def cleanup(
-        self,
-        workflow_id: Id,
-        *,
-        cleanup_tasks: bool | None = None,
-        if_match: str | None = None,
-        idempotency_key: str | None = None,
+        self, workflow_id: Id, *, cleanup_tasks: bool | None = None, **options: Unpack[ChangeOptions]
     ) -> WorkflowCleanupResponse:
         """Delete the workflow softly, and with *cleanup_tasks* (default: true) the files of its tasks."""
-        request = change(
-            "POST",
-            path_of(workflow_id, "/cleanup"),
-            {"cleanup_tasks": cleanup_tasks},
-            key=idempotency_key,
-            if_match=if_match,
-        )
+        path, query = path_of(workflow_id, "/cleanup"), {"cleanup_tasks": cleanup_tasks}
+        request = change("POST", path, options, query=query)
         return decode(await self._send(request), WorkflowCleanupResponse)
 
     async def delete_data(self, workflow_id: Id) -> WorkflowDataDeletion:
@@ -293,9 +239,7 @@ class AsyncWorkflowCalls(AsyncConnection):
 
     async def plan(self, definition: Definition, *, lenient: bool = False) -> WorkflowPlan:
         """Return what a workflow of *definition*, as `create` takes it, would do and cost. Nothing is stored."""
-        headers = JSON_BODY | preferences(lenient=lenient)
-        content = definition_json(definition)
-        request = ClientRequest(method="POST", path=_PLAN, headers=headers, content=content, is_repeatable=True)
+        request = post_read(_PLAN, definition_json(definition), headers=preferences(lenient=lenient))
         return decode(await self._send(request), WorkflowPlan)
 
     async def explain(self, workflow_id: Id) -> Explanation:
@@ -315,34 +259,17 @@ class AsyncWorkflowCalls(AsyncConnection):
 
     async def list(self, *, page_size: int = 100, **filters: Unpack[ListFilters]) -> AsyncItems[WorkflowPublic]:
         """Yield all workflows that match, the newest first. A page of *page_size* is read when it is needed."""
-        cursor: str | None = None
-        while True:
-            page = await self.page(limit=page_size, total=False, cursor=cursor, **filters)
-            for workflow in page.workflows:
+        async for response in self._pages(WORKFLOWS, filter_query({"limit": page_size, "total": False, **filters})):
+            for workflow in decode(response, WorkflowListResponse).workflows:
                 yield workflow
-            if page.next_cursor is None:
-                return
-            if page.next_cursor == cursor:
-                raise UnexpectedResponse("a page of workflows leads to itself")
-            cursor = page.next_cursor
 
-    async def _run_verb(
-        self, workflow_id: Id, verb: str, wait: float | None, if_match: str | None, key: str | None
+    async def _change(
+        self, path: str, wait: float | None, options: ChangeOptions, *, lenient: bool = False, **rest: Any
     ) -> WorkflowPublic:
-        request = change(
-            "POST",
-            path_of(workflow_id, f"/{verb}"),
-            key=key,
-            if_match=if_match,
-            headers=preferences(wait_s=None if wait is None else _slice_s(wait)),
-            wait_s=_slice_s(wait or 0),
-        )
-        return await self._change(request, wait)
-
-    async def _change(self, request: ClientRequest, wait: float | None) -> WorkflowPublic:
-        """Send *request*, and return its workflow when it has ended, or after *wait* seconds."""
-        deadline = monotonic() + (wait or 0)
-        workflow = await self._workflow(request)
+        """Change a workflow by a POST, and return it when it has ended, or after *wait* seconds."""
+        deadline, wait_s = monotonic() + (wait or 0), None if wait is None else _slice_s(wait)
+        headers = preferences(wait_s=wait_s, lenient=lenient)
+        workflow = await self._workflow(change("POST", path, options, headers=headers, wait_s=wait_s or 0, **rest))
         if workflow.status in TERMINAL_STATUSES or monotonic() >= deadline:
             return workflow
         warnings = workflow.warnings

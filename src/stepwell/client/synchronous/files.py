@@ -12,16 +12,16 @@ import httpx
 from stepwell.client.concurrency import Items, sync_call, sync_sleep
 from stepwell.client.errors import StepwellError, UnexpectedResponse
 from stepwell.client.requests import (
-    JSON_BODY,
     ClientRequest,
     Id,
     artifact_path,
     json_body,
+    post_read,
     read,
     segment,
     workflow_path,
 )
-from stepwell.client.responses import cursor_of, decode
+from stepwell.client.responses import decode
 from stepwell.client.retries import Retries
 from stepwell.client.synchronous.history import HistoryCalls
 from stepwell.client.transfers import Content, DownloadTarget, UploadSource, target_path
@@ -97,27 +97,15 @@ class FileCalls(HistoryCalls):
     def link(self, path: str, ttl_s: int | None = None) -> ArtifactLink:
         """Return a signed URL of a file, for anyone. It is valid for *ttl_s*."""
         content = json_body({"path": path} | ({} if ttl_s is None else {"ttl_s": ttl_s}))
-        request = ClientRequest(
-            method="POST", path=f"{_ARTIFACTS}/links", headers=JSON_BODY, content=content, is_repeatable=True
-        )
-        return decode(self._send(request), ArtifactLink)
+        return decode(self._send(post_read(f"{_ARTIFACTS}/links", content)), ArtifactLink)
 
     def outputs(self, workflow_id: Id, *, page_size: int = 200) -> Items[OutputPublic]:
         """Yield the files of the results of a workflow, of its items and of its sub-workflows at any depth.
 
         The files of its own steps come first. A page of *page_size* is read when it is needed.
         """
-        cursor: str | None = None
-        while True:
-            query = {"limit": page_size, "cursor": cursor}
-            response = self._send(read(workflow_path(workflow_id, "/outputs"), query))
+        for response in self._pages(workflow_path(workflow_id, "/outputs"), {"limit": page_size}):
             yield from decode(response, OutputListResponse).outputs
-            next_cursor = cursor_of(response.links.get("next", {}).get("url"))
-            if next_cursor is None:
-                return
-            if next_cursor == cursor:
-                raise UnexpectedResponse("a page of outputs leads to itself")
-            cursor = next_cursor
 
     def download_outputs(self, workflow_id: Id, target: str | PathLike[str]) -> Path:
         """Write a ZIP of all outputs to the file or into the folder *target*, and return where it is. It appears there

@@ -9,9 +9,8 @@ from msgspec import UNSET, UnsetType
 
 from stepwell.client.concurrency import Items
 from stepwell.client.definition_text import Definition, content_json
-from stepwell.client.errors import UnexpectedResponse
 from stepwell.client.requests import JSON_BODY, ClientRequest, json_body, preferences, read, segment
-from stepwell.client.responses import cursor_of, decode
+from stepwell.client.responses import decode
 from stepwell.client.synchronous.connection import Connection
 from stepwell.contract.stored_definitions import (
     DefinitionDeletion,
@@ -90,16 +89,8 @@ class DefinitionCalls(Connection):
         """
         wanted = [f"{key}:{value}" for key, value in (labels or {}).items()]
         filters = {"name": name, "label": wanted, "archived": archived, "origin_tenant_id": origin_tenant_id}
-        cursor: str | None = None
-        while True:
-            response = self._send(read(_DEFINITIONS, {**filters, "limit": page_size, "cursor": cursor}))
+        for response in self._pages(_DEFINITIONS, {**filters, "limit": page_size}):
             yield from decode(response, DefinitionListResponse).definitions
-            next_cursor = cursor_of(response.links.get("next", {}).get("url"))
-            if next_cursor is None:
-                return
-            if next_cursor == cursor:
-                raise UnexpectedResponse("a page of definitions leads to itself")
-            cursor = next_cursor
 
     def definition_versions(self, name: str, *, origin_tenant_id: str | None = None) -> list[DefinitionVersion]:
         """Return all versions of a stored definition, the newest first."""

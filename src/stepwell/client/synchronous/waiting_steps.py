@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 from stepwell.client.concurrency import Items
-from stepwell.client.errors import UnexpectedResponse
 from stepwell.client.filters import filter_query
-from stepwell.client.requests import JSON_BODY, Id, change, json_body, read, segment
+from stepwell.client.requests import ChangeOptions, Id, change, json_body, segment
 from stepwell.client.requests import workflow_path as path_of
-from stepwell.client.responses import cursor_of, decode
+from stepwell.client.responses import decode
 from stepwell.client.synchronous.connection import Connection
 from stepwell.contract.workflows import DecisionListResponse, OpenDecision, WorkflowStepPublic
 
@@ -36,18 +35,9 @@ class WaitCalls(Connection):
         only in runs with all of them. *definition*: only in runs of this stored definition, a name or name@version. A
         page of *page_size* is read when it is needed.
         """
-        cursor: str | None = None
-        while True:
-            page = {"limit": page_size, "cursor": cursor, "definition": definition}
-            query = filter_query({**page, "workflow_id": workflow_id, "step_id": step_id, "labels": labels})
-            response = self._send(read(_DECISIONS, query))
+        filters = {"workflow_id": workflow_id, "step_id": step_id, "labels": labels, "definition": definition}
+        for response in self._pages(_DECISIONS, filter_query({"limit": page_size, **filters})):
             yield from decode(response, DecisionListResponse).decisions
-            next_cursor = cursor_of(response.links.get("next", {}).get("url"))
-            if next_cursor is None:
-                return
-            if next_cursor == cursor:
-                raise UnexpectedResponse("a page of decisions leads to itself")
-            cursor = next_cursor
 
     def decide(
         self,
@@ -57,36 +47,18 @@ class WaitCalls(Connection):
         *,
         note: str | None = None,
         data: Any = None,
-        if_match: str | None = None,
-        idempotency_key: str | None = None,
+        **options: Unpack[ChangeOptions],
     ) -> WorkflowStepPublic:
         """Decide for a step that waits for it, and return the step. A step is decided once."""
-        request = change(
-            "POST",
-            path_of(workflow_id, f"/steps/{segment(step_id)}/decision"),
-            key=idempotency_key,
-            if_match=if_match,
-            headers=JSON_BODY,
-            content=json_body({"choice": choice, "note": note, "data": data}),
-        )
+        path = path_of(workflow_id, f"/steps/{segment(step_id)}/decision")
+        content = json_body({"choice": choice, "note": note, "data": data})
+        request = change("POST", path, options, content=content)
         return decode(self._send(request), WorkflowStepPublic)
 
     def signal(
-        self,
-        workflow_id: Id,
-        name: str,
-        data: Any = None,
-        *,
-        if_match: str | None = None,
-        idempotency_key: str | None = None,
+        self, workflow_id: Id, name: str, data: Any = None, **options: Unpack[ChangeOptions]
     ) -> WorkflowStepPublic:
         """Send a signal, and return the step that takes it. One that comes early is stored for the step."""
-        request = change(
-            "POST",
-            path_of(workflow_id, f"/signals/{segment(name)}"),
-            key=idempotency_key,
-            if_match=if_match,
-            headers=JSON_BODY,
-            content=json_body({"data": data}),
-        )
+        path = path_of(workflow_id, f"/signals/{segment(name)}")
+        request = change("POST", path, options, content=json_body({"data": data}))
         return decode(self._send(request), WorkflowStepPublic)
