@@ -12,7 +12,6 @@ The table "A verb" of `.github/ARCHITECTURE.md` lists what a new verb needs.
 import asyncio
 from contextlib import suppress
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 from msgspec import UNSET, Struct, json, structs, to_builtins
@@ -52,7 +51,7 @@ from stepwell.engine.explain.limit_use import ProviderStatusReader, TenantLimits
 from stepwell.engine.explain.planner import Planner
 from stepwell.engine.files.cleanup_runner import CleanupRunner
 from stepwell.engine.files.definition_files import DefinitionFiles, may_have_files, refusing_deleted_files
-from stepwell.engine.files.ends_by_hand import EndsByHand
+from stepwell.engine.files.ends_by_hand import EndsByHand, WantedEnd
 from stepwell.engine.files.previews import Previews
 from stepwell.engine.files.uploads import UploadService
 from stepwell.engine.reads.read_service import ReadService
@@ -261,38 +260,20 @@ class WorkflowService(Struct, eq=False, kw_only=True):
         return await self.reads.step(scope, workflow_id, step.resolved.step_id)
 
     async def end_by_hand(
-        self,
-        scope: TenantScope,
-        actor: str,
-        workflow_id: UUID,
-        step: StepRecord,
-        item: int | None,
-        result: dict[str, Any] | None,
-        preconditions: Preconditions = NO_PRECONDITIONS,
+        self, scope: TenantScope, actor: str, wanted: WantedEnd, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> None:
-        """End *step*, or its *item*, with a *result* that a person gives. Without one, skip it. Nothing starts.
-
-        Raises `InvalidRequest` for a result that doesn't fit the step, and `NotByHand`.
-        """
+        """End a step or an item as a person wants. Nothing starts. Raises what `input_by_hand` does."""
         self.availability.check_open()
-        verb = await self.input_by_hand(scope, actor, workflow_id, step, item, result, refer=True)
-        await self.change(scope, workflow_id, verb, preconditions)
+        verb = await self.input_by_hand(scope, actor, wanted, refer=True)
+        await self.change(scope, wanted.workflow_id, verb, preconditions)
 
-    async def input_by_hand(
-        self,
-        scope: TenantScope,
-        actor: str,
-        workflow_id: UUID,
-        step: StepRecord,
-        number: int | None,
-        result: dict[str, Any] | None,
-        *,
-        refer: bool,
-    ) -> EndByHand:
-        """Return the input of `end_by_hand`. Without *refer* nothing changes. Raises what that raises."""
-        item = None if number is None else await self.reads.item(scope, workflow_id, step.resolved.step_id, number)
+    async def input_by_hand(self, scope: TenantScope, actor: str, wanted: WantedEnd, *, refer: bool) -> EndByHand:
+        """Return the input of `end_by_hand`. Without *refer* nothing changes. See `EndsByHand.prepare`."""
+        workflow_id, step_id, number, _ = wanted
+        step = await self.reads.step(scope, workflow_id, step_id)
+        item = None if number is None else await self.reads.item(scope, workflow_id, step_id, number)
         workflow = await self.reads.get(scope, workflow_id)
-        return await self.by_hand.prepare(scope, actor, workflow, step, item, result, refer=refer)
+        return await self.by_hand.prepare(scope, actor, wanted, workflow, step, item, refer=refer)
 
     async def cleanup(
         self,

@@ -299,18 +299,8 @@ def _step_summary(step: WorkflowStepPublic, explained: ExplainedStep | None) -> 
 
 def decision_summary(decision: OpenDecision, most: int) -> DecisionSummary:
     """Return a decision, whose inputs have at most *most* bytes."""
-    return DecisionSummary(
-        workflow_id=decision.workflow_id,
-        workflow_name=decision.workflow_name,
-        ancestors=decision.ancestors,
-        step_id=decision.step_id,
-        message=decision.message,
-        choices=decision.choices,
-        since=decision.since,
-        until=decision.until,
-        inputs=shorten_object(decision.inputs, most),
-        files=decision.files,
-    )
+    summary = convert(decision, DecisionSummary, from_attributes=True)
+    return replace(summary, inputs=shorten_object(summary.inputs, most))
 
 
 def item_summary(item: ItemPublic, most: int) -> ItemSummary:

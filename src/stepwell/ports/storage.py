@@ -39,7 +39,7 @@ from stepwell.rules.list_records import (
     OutputCursor,
     StoredDecision,
     StoredOutput,
-    TaskCursor,
+    TaskFilter,
     TaskSlice,
     WaitBelow,
     WorkflowFilter,
@@ -299,12 +299,7 @@ class WorkflowReader(Protocol):
         """Return the number of the workflows that match *query* in each status that occurs."""
 
     async def events(
-        self,
-        scope: TenantScope,
-        workflow_id: UUID,
-        after: int,
-        limit: int,
-        types: frozenset[EventType] | None = None,
+        self, scope: TenantScope, workflow_id: UUID, after: int, limit: int, types: frozenset[EventType] | None = None
     ) -> Sequence[HistoryEvent] | None:
         """Return up to *limit* events of the history, from number *after* + 1 on; without *types*, of all types.
 
@@ -316,23 +311,8 @@ class WorkflowReader(Protocol):
     ) -> Sequence[TaskRecord] | None:
         """Return the tasks in the order of steps and attempts. None for an unknown workflow."""
 
-    async def task_slice(
-        self,
-        scope: TenantScope,
-        workflow_id: UUID,
-        after: TaskCursor | None,
-        count: int,
-        max_bytes: int,
-        *,
-        include_deleted: bool,
-        step_id: str | None = None,
-    ) -> TaskSlice | None:
-        """Return up to *count* tasks that come after *after*, in the order of `tasks`. None: from the beginning.
-
-        With *step_id*, only attempts at that step are returned.
-
-        Together they have at most about *max_bytes*, unless there is only one. Returns None for an unknown workflow.
-        """
+    async def task_slice(self, scope: TenantScope, workflow_id: UUID, query: TaskFilter) -> TaskSlice | None:
+        """Return tasks in the order of `tasks`. None for an unknown workflow."""
 
     async def outputs(
         self, scope: TenantScope, workflow_id: UUID, after: OutputCursor | None, limit: int

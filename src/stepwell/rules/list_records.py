@@ -193,6 +193,19 @@ class TaskCursor(NamedTuple):
         return cls(task.item_key.step, task.item_key.item * ITEM_ATTEMPTS + task.attempt)
 
 
+class TaskFilter(Struct, frozen=True):
+    """Up to *count* tasks behind *after*, or the first ones, of all steps or of one.
+
+    Together they have at most about *max_bytes*, unless there is only one.
+    """
+
+    count: int
+    max_bytes: int
+    after: TaskCursor | None = None
+    include_deleted: bool = False
+    step_id: str | None = None
+
+
 class TaskSlice(Struct, frozen=True):
     """Consecutive tasks of a workflow. `more`: others may come after them."""
 

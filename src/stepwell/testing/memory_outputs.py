@@ -2,18 +2,18 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any
 from uuid import UUID
 
-from msgspec import Struct, json
+from msgspec import Struct, json, structs
 
 from stepwell.basics.artifacts import PATH_IN_JSON, artifact_path
 from stepwell.basics.folder_names import DefinitionKey, StepOrItem, StepPaths
 from stepwell.contract.enums import StepStatus, TaskStatus, TaskType
 from stepwell.contract.tasks import Output
-from stepwell.lifecycle.model import NO_FLOW, ItemKey, ItemState, StepState, Task
+from stepwell.lifecycle.model import NO_FLOW, ItemState, StepState, Task
+from stepwell.lifecycle.records import StepRecord
 from stepwell.ports.uploads import UploadStatus
-from stepwell.rules.list_records import ITEM_ATTEMPTS, OutputCursor, StoredOutput, TaskCursor
+from stepwell.rules.list_records import OutputCursor, StoredOutput, TaskCursor
 from stepwell.testing.memory_tables import Tables, TaskRow, WorkflowRow
 
 
@@ -43,19 +43,19 @@ class _Member(Struct):
 
     def unit(self, task: Task) -> StepState:
         """Return the step or item that *task* is an attempt at."""
-        return self._step(task).state if task.item_key is None else self.row.items[task.item_key]
+        return self.step(task).state if task.item_key is None else self.row.items[task.item_key]
 
     def repeats(self, task: Task) -> bool:
-        flow = self._step(task).resolved.flow
+        flow = self.step(task).resolved.flow
         return flow is not None and flow.repeat is not None
 
     def is_by_hand(self, task: Task) -> bool:
         """Return whether a person has given the result of the step or the item."""
-        states = self.unit(task), self._step(task).state
+        states = self.unit(task), self.step(task).state
         return any((state.flow or NO_FLOW).given_by is not None for state in states)
 
     def step_of(self, task: Task) -> StepOrItem:
-        return StepOrItem(self._step(task).resolved.step_id, None if task.item_key is None else task.item_key.item)
+        return StepOrItem(self.step(task).resolved.step_id, None if task.item_key is None else task.item_key.item)
 
     def is_final_file(self, task: Task, output: Output) -> bool:
         return self.is_final_task(task) or output.path in self.named
@@ -66,7 +66,10 @@ class _Member(Struct):
     def tasks(self) -> list[TaskRow]:
         return sorted(self.row.tasks.values(), key=lambda stored: TaskCursor.of(stored.task))
 
-    def _step(self, task: Task) -> Any:
+    def units(self) -> list[StepState]:
+        return [*(step.state for step in self.row.record.steps or []), *self.row.items.values()]
+
+    def step(self, task: Task) -> StepRecord:
         return (self.row.record.steps or [])[task.position]
 
 
@@ -114,58 +117,62 @@ def _child_that_counts(member: _Member, task: Task) -> UUID | None:
 
 def _files(tables: Tables, member: _Member, paths: StepPaths) -> list[StoredOutput]:
     """Return the files of the workflow in the order of their cursors."""
-    return sorted(
-        [*_made(member, paths), *_given(tables, member, paths), *_reused(member, paths)],
-        key=lambda each: each.cursor[1:],
-    )
+    files = [
+        StoredOutput(
+            cursor=OutputCursor(member.row.record.id, *TaskCursor.of(task), number),
+            output=output,
+            task_id=task.id,
+            step_path=paths.path([*member.steps, member.step_of(task)]),
+            is_final=member.is_final_file(task, output),
+        )
+        for task, number, output in (*_made(member), *_given(tables, member), *_reused(member))
+    ]
+    return sorted(files, key=lambda each: each.cursor[1:])
 
 
-def _reused(member: _Member, paths: StepPaths) -> Iterator[StoredOutput]:
+def _made(member: _Member) -> Iterator[tuple[Task, int, Output]]:
+    """Yield the files of the attempts whose results count."""
+    for stored in member.tasks():
+        task, unit = stored.task, member.unit(stored.task)
+        if stored.deleted_at is not None or task.status is not TaskStatus.COMPLETED:
+            continue
+        if unit.status is not StepStatus.COMPLETED or member.is_by_hand(task):
+            continue
+        if member.repeats(task):
+            counts = artifact_path(task.id, "").encode() in (unit.result or b"")
+        else:
+            counts = task.id == unit.task_id
+        yield from ((task, number, output) for number, output in enumerate(task.outputs if counts else (), 1))
+
+
+def _reused(member: _Member) -> Iterator[tuple[Task, int, Output]]:
     """Yield the files of results that were taken over."""
-    units: list[StepState] = [step.state for step in member.row.record.steps or []]
-    for unit in [*units, *member.row.items.values()]:
-        if unit.flow is None or (reused := unit.flow.reused) is None or reused.task_id is None:
-            continue
-        key = unit.item_key if isinstance(unit, ItemState) else None
-        position = unit.position if key is None else key.step
-        as_task = Task(reused.task_id, position, 0, None, item_key=key)
-        for number, output in enumerate(reused.outputs, 1):
-            yield StoredOutput(
-                cursor=OutputCursor(member.row.record.id, *TaskCursor.of(as_task), number),
-                output=output,
-                task_id=reused.task_id,
-                step_path=paths.path([*member.steps, member.step_of(as_task)]),
-                is_final=member.is_final_file(as_task, output),
-            )
+    for unit in member.units():
+        reused = (unit.flow or NO_FLOW).reused
+        if reused is not None and reused.task_id is not None:
+            task = _as_task(reused.task_id, unit, 0)
+            yield from ((task, number, output) for number, output in enumerate(reused.outputs, 1))
 
 
-def _given(tables: Tables, member: _Member, paths: StepPaths) -> Iterator[StoredOutput]:
+def _given(tables: Tables, member: _Member) -> Iterator[tuple[Task, int, Output]]:
     """Yield the files of results that people have given."""
-    steps = member.row.record.steps or []
-    units: list[tuple[StepOrItem, ItemKey, StepState]] = [
-        (StepOrItem(step.resolved.step_id, None), ItemKey(step.resolved.position, 0), step.state) for step in steps
-    ]
-    units += [
-        (StepOrItem(steps[key.step].resolved.step_id, key.item), key, item)
-        for key, item in member.row.items.items()
-        if (steps[key.step].state.flow or NO_FLOW).given_by is None
-    ]
-    for unit, key, state in units:
-        if state.status is not StepStatus.COMPLETED or (state.flow or NO_FLOW).given_by is None:
+    for unit in member.units():
+        task = _as_task(UUID(int=0), unit, unit.attempt + 1)
+        if unit.status is not StepStatus.COMPLETED or (unit.flow or NO_FLOW).given_by is None:
             continue
-        named = dict.fromkeys(re.findall(PATH_IN_JSON, (state.result or b"").decode()))
+        if task.item_key is not None and (member.step(task).state.flow or NO_FLOW).given_by is not None:
+            continue
+        named = dict.fromkeys(re.findall(PATH_IN_JSON, (unit.result or b"").decode()))
         for number, path in enumerate(named, 1):
             owner = UUID(path.split("/")[1])
             if (output := _stored(tables, owner, path)) is not None:
-                attempt = key.item * ITEM_ATTEMPTS + state.attempt + 1
-                is_final = (member.is_final and key.step == member.row.final_position) or path in member.named
-                yield StoredOutput(
-                    cursor=OutputCursor(member.row.record.id, key.step, attempt, number),
-                    output=output,
-                    task_id=owner,
-                    step_path=paths.path([*member.steps, unit]),
-                    is_final=is_final,
-                )
+                yield structs.replace(task, id=owner), number, output
+
+
+def _as_task(task_id: UUID, unit: StepState, attempt: int) -> Task:
+    """Return the task that has the place in the list of a result which no attempt of the unit has made."""
+    key = unit.item_key if isinstance(unit, ItemState) else None
+    return Task(task_id, unit.position if key is None else key.step, attempt, None, item_key=key)
 
 
 def _stored(tables: Tables, owner: UUID, path: str) -> Output | None:
@@ -177,24 +184,3 @@ def _stored(tables: Tables, owner: UUID, path: str) -> Output | None:
     stored = None if workflow is None else workflow.tasks.get(owner)
     outputs = () if stored is None or stored.deleted_at is not None else stored.task.outputs
     return next((output for output in outputs if output.path == path), None)
-
-
-def _made(member: _Member, paths: StepPaths) -> Iterator[StoredOutput]:
-    for stored in member.tasks():
-        task, unit = stored.task, member.unit(stored.task)
-        if stored.deleted_at is not None or task.status is not TaskStatus.COMPLETED:
-            continue
-        if unit.status is not StepStatus.COMPLETED or member.is_by_hand(task):
-            continue
-        if member.repeats(task):
-            counts = artifact_path(task.id, "").encode() in (unit.result or b"")
-        else:
-            counts = task.id == unit.task_id
-        for number, output in enumerate(task.outputs if counts else (), 1):
-            yield StoredOutput(
-                cursor=OutputCursor(member.row.record.id, *TaskCursor.of(task), number),
-                output=output,
-                task_id=task.id,
-                step_path=paths.path([*member.steps, member.step_of(task)]),
-                is_final=member.is_final_file(task, output),
-            )

@@ -56,6 +56,7 @@ from stepwell.rules.list_records import (
     StoredDecision,
     StoredOutput,
     TaskCursor,
+    TaskFilter,
     TaskSlice,
     WaitBelow,
     WorkflowCursor,
@@ -289,12 +290,7 @@ class MemoryWorkflowReader(MemoryAdapter):
         return dict(Counter(record.status for record in records if _matches(record, scope, query, waits_for)))
 
     async def events(
-        self,
-        scope: TenantScope,
-        workflow_id: UUID,
-        after: int,
-        limit: int,
-        types: frozenset[EventType] | None = None,
+        self, scope: TenantScope, workflow_id: UUID, after: int, limit: int, types: frozenset[EventType] | None = None
     ) -> Sequence[HistoryEvent] | None:
         row = self._tables.find(scope, workflow_id)
         if row is None:
@@ -309,25 +305,15 @@ class MemoryWorkflowReader(MemoryAdapter):
         rows = sorted(row.tasks.values(), key=lambda stored: TaskCursor.of(stored.task))
         return [task_record(row, stored) for stored in rows if include_deleted or stored.deleted_at is None]
 
-    async def task_slice(
-        self,
-        scope: TenantScope,
-        workflow_id: UUID,
-        after: TaskCursor | None,
-        count: int,
-        max_bytes: int,
-        *,
-        include_deleted: bool,
-        step_id: str | None = None,
-    ) -> TaskSlice | None:
-        records = await self.tasks(scope, workflow_id, include_deleted=include_deleted)
+    async def task_slice(self, scope: TenantScope, workflow_id: UUID, query: TaskFilter) -> TaskSlice | None:
+        records = await self.tasks(scope, workflow_id, include_deleted=query.include_deleted)
         if records is None:
             return None
-        if step_id is not None:
-            records = [each for each in records if each.step_id == step_id]
-        if after is not None:
-            records = [each for each in records if TaskCursor.of(each.task) > after]
-        read = within_bytes(records[:count], _task_weight, max_bytes)
+        if query.step_id is not None:
+            records = [each for each in records if each.step_id == query.step_id]
+        if query.after is not None:
+            records = [each for each in records if TaskCursor.of(each.task) > query.after]
+        read = within_bytes(records[: query.count], _task_weight, query.max_bytes)
         return TaskSlice(read, len(read) < len(records))
 
     async def outputs(

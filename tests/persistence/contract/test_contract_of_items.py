@@ -19,7 +19,7 @@ from stepwell.lifecycle.inputs import Cancel, Cleanup, Pause, RetryDue, RunVerdi
 from stepwell.lifecycle.model import ItemKey, Task
 from stepwell.lifecycle.records import WHOLE, WorkflowRecord
 from stepwell.ports.deletions import BEFORE_ALL_TASKS
-from stepwell.rules.list_records import TaskCursor
+from stepwell.rules.list_records import TaskCursor, TaskFilter
 from support.database.stored_items import ItemWorkflow, make_before_items, make_with_items
 from support.database.stored_workflows import ME, OTHER, Stored, renamed
 from support.workflows.definitions import body, join
@@ -147,9 +147,8 @@ async def test_a_cleanup_and_a_list_take_the_tasks_of_items_page_by_page(stored:
         cursor = TaskCursor.of(page[-1].record.task)
     assert pages == [[0, 1], [2]]
     after = TaskCursor.of(task_of(await all_tasks(stored, workflow), 1))
-    rest = await stored.here.reader.task_slice(
-        EVERY_TENANT, workflow.workflow_id, after, 9, 10_000, include_deleted=True
-    )
+    query = TaskFilter(9, 10_000, after, include_deleted=True)
+    rest = await stored.here.reader.task_slice(EVERY_TENANT, workflow.workflow_id, query)
     assert rest is not None
     assert [each.task.item_key for each in rest.tasks] == [ItemKey(0, 2)]
 

@@ -24,7 +24,7 @@ from stepwell.lifecycle.model import Sent
 from stepwell.lifecycle.preconditions import ReadVersion
 from stepwell.lifecycle.records import WHOLE, StepAttempts, WorkflowParts, WorkflowRecord
 from stepwell.rules.large_workflow_records import StepSnapshot
-from stepwell.rules.list_records import ListFilter, TaskCursor, WorkflowFilter
+from stepwell.rules.list_records import ListFilter, TaskCursor, TaskFilter, WorkflowFilter
 from support.database.stored_workflows import CHAIN, ME, Stored, dispatched, renamed
 from support.workflows.definitions import body, draw, join
 
@@ -293,9 +293,8 @@ async def test_tasks_can_be_read_in_slices_of_a_number_and_a_size(stored: Stored
     async def ids_in_slices(count: int, max_bytes: int, step_id: str | None = None) -> list[list[UUID]]:
         read, after = list[list[UUID]](), None
         while True:
-            slice_ = await reader.task_slice(
-                EVERY_TENANT, handle.workflow_id, after, count, max_bytes, include_deleted=True, step_id=step_id
-            )
+            query = TaskFilter(count, max_bytes, after, include_deleted=True, step_id=step_id)
+            slice_ = await reader.task_slice(EVERY_TENANT, handle.workflow_id, query)
             assert slice_ is not None
             read.append([record.task.id for record in slice_.tasks])
             if not slice_.more:
@@ -307,7 +306,7 @@ async def test_tasks_can_be_read_in_slices_of_a_number_and_a_size(stored: Stored
     assert await ids_in_slices(10, 1_500) == [[a, b], [c]]
     assert await ids_in_slices(10, 1) == [[a], [b], [c]]
     assert [await ids_in_slices(10, 1, step_id) for step_id in ("b", "d")] == [[[b]], [[]]]
-    assert await reader.task_slice(TenantScope("u"), handle.workflow_id, None, 1, 1, include_deleted=True) is None
+    assert await reader.task_slice(TenantScope("u"), handle.workflow_id, TaskFilter(1, 1, include_deleted=True)) is None
 
 
 async def test_outputs_are_those_of_tasks_that_are_not_deleted(stored: Stored) -> None:

@@ -37,7 +37,7 @@ from stepwell.lifecycle.preconditions import ReadVersion, Version
 from stepwell.lifecycle.records import WHOLE, StoredInputs, WorkflowParts, WorkflowRecord
 from stepwell.ports.storage import WorkflowReader
 from stepwell.rules.large_workflow_records import LargeWorkflowSnapshot, ResponseSize, StepSnapshot
-from stepwell.rules.list_records import ItemFilter, TaskCursor, TaskSlice
+from stepwell.rules.list_records import ItemFilter, TaskCursor, TaskFilter, TaskSlice
 from stepwell.runtime.memory import MemoryReservation
 
 log = structlog.get_logger(__name__)
@@ -94,15 +94,12 @@ class ResponseStreams:
         """Return the ASGI app that sends *response*, with *more* headers."""
         return stream_response(lambda: self._open(response), response.status, more)
 
-    def tasks(
-        self, workflow_id: UUID, first: TaskSlice, *, include_deleted: bool, step_id: str | None = None
-    ) -> ASGIApp:
-        """Return the response that sends the list of the workflow's or the step's tasks, which begins with *first*.
+    def tasks(self, workflow_id: UUID, first: TaskSlice, query: TaskFilter) -> ASGIApp:
+        """Return the response that sends the list of the tasks of *query*, which begins with *first*.
 
-        Each slice shows its tasks at the moment when it is read. So each response has another
-        ETag.
+        Each slice shows its tasks at the moment when it is read. So each response has another ETag.
         """
-        tasks = self._task_list(workflow_id, first, include_deleted=include_deleted, step_id=step_id)
+        tasks = self._task_list(workflow_id, first, structs.replace(query, max_bytes=SLICE_BYTES))
         return stream_response(lambda: self._open_list(tasks))
 
     def items(
@@ -204,9 +201,7 @@ class ResponseStreams:
             position += len(steps)
         yield b"]}"
 
-    async def _task_list(
-        self, workflow_id: UUID, tasks: TaskSlice, *, include_deleted: bool, step_id: str | None
-    ) -> AsyncGenerator[bytes, None]:
+    async def _task_list(self, workflow_id: UUID, tasks: TaskSlice, query: TaskFilter) -> AsyncGenerator[bytes, None]:
         yield b'{"tasks":['
         separator = b""
         while tasks.tasks:
@@ -214,16 +209,8 @@ class ResponseStreams:
             separator = b","
             if not tasks.more:
                 break
-            last = tasks.tasks[-1].task
-            tasks = await self._reads.task_slice(
-                self._scope,
-                workflow_id,
-                TaskCursor.of(last),
-                TASKS_A_SLICE,
-                SLICE_BYTES,
-                include_deleted=include_deleted,
-                step_id=step_id,
-            )
+            rest = structs.replace(query, after=TaskCursor.of(tasks.tasks[-1].task))
+            tasks = await self._reads.task_slice(self._scope, workflow_id, rest)
         yield b"]}"
 
     async def _item_list(

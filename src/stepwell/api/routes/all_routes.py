@@ -40,7 +40,6 @@ from stepwell.api.routes import (
     deliveries,
     diagnostics,
     events,
-    manual,
     providers,
     reruns,
     steps,
@@ -75,7 +74,7 @@ _MODULES = [
     uploads,
     artifact_routes,
 ]
-_MODULES += [stored_definitions, providers, usage, system, manual]
+_MODULES += [stored_definitions, providers, usage, system]
 HANDLERS = tuple(each for module in _MODULES for each in vars(module).values() if isinstance(each, HTTPRouteHandler))
 _MAX_PATH = 200
 _PARAMETERS = re.compile(r"(\{\w+\})")

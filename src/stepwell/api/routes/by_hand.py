@@ -6,7 +6,7 @@ reached if its id is percent-encoded.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote
 from uuid import UUID
 
@@ -27,8 +27,10 @@ from stepwell.api.responses.workflow_etags import dry_run_etag
 from stepwell.api.routes.steps import STEP, raw_path_after
 from stepwell.api.routes.waits import DECIDE, decide
 from stepwell.basics.idempotency import StoredResponse
+from stepwell.contract.forecasts import DryRunVerb
 from stepwell.contract.scopes import Permission
 from stepwell.contract.workflows import GiveResult, ItemPublic, WorkflowStepPublic
+from stepwell.engine.files.ends_by_hand import WantedEnd
 from stepwell.engine.service import Services
 from stepwell.lifecycle.preconditions import Preconditions
 from stepwell.rules.large_workflow_records import FoundWorkflow
@@ -91,30 +93,19 @@ SKIP_ITEM = _operation(
 )
 
 
-class _Target(NamedTuple):
-    """The step that a request is about, and the number of its item; None for the step itself."""
-
-    workflow_id: UUID
-    step_id: str
-    item: int | None
-
-
-def _target(request: ApiRequest) -> _Target:
+def _target(request: ApiRequest) -> tuple[UUID, str, int | None]:
+    """Return the workflow, the id of the step, and the number of the item; None for the step itself."""
     workflow_id, path = parse_id(request.path_params["workflow_id"], "workflow"), raw_path_after(request, "steps")
     path, item = path.rpartition("/")[0], None
     if operation_of(request.scope) in (GIVE_ITEM_RESULT, SKIP_ITEM):
         path, _, number = path.rpartition("/items/")
         item = int(number)
-    return _Target(workflow_id, unquote(path), item)
+    return workflow_id, unquote(path), item
 
 
 async def _end(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredResponse:
-    target, result = _target(request), await _result(request)
-    caller = request.user
-    step = await services.reads.step(caller.scope, target.workflow_id, target.step_id)
-    await services.workflows.end_by_hand(
-        caller.scope, caller.subject, target.workflow_id, step, target.item, result, preconditions
-    )
+    wanted = WantedEnd(*_target(request), await _result(request))
+    await services.workflows.end_by_hand(request.user.scope, request.user.subject, wanted, preconditions)
     return await _ended(request, services)
 
 
@@ -128,11 +119,11 @@ async def _result(request: ApiRequest) -> dict[str, Any] | None:
 
 async def _ended(request: ApiRequest, services: Services, _: FoundWorkflow | None = None) -> StoredResponse:
     """Return the response with the step or the item as it is now."""
-    target, scope = _target(request), request.user.scope
-    step = await services.reads.step(scope, target.workflow_id, target.step_id)
-    if target.item is None:
+    (workflow_id, step_id, number), scope = _target(request), request.user.scope
+    step = await services.reads.step(scope, workflow_id, step_id)
+    if number is None:
         return StoredResponse(200, {}, json.encode(step_to_public(step)))
-    item = await services.reads.item(scope, target.workflow_id, target.step_id, target.item)
+    item = await services.reads.item(scope, workflow_id, step_id, number)
     repeats = step.resolved.flow is not None and step.resolved.flow.repeat is not None
     return StoredResponse(200, {}, json.encode(item_to_public(item, repeats=repeats)))
 
@@ -144,17 +135,11 @@ async def _end_or_forecast(request: ApiRequest, services: Services) -> ASGIApp:
     if not parse_query(request.scope["query_string"], VerbQuery).dry_run:
         return await _end_once(request, services)
     idempotency_key(request)  # refuses a malformed one, as the verb does
-    target, result, caller = _target(request), await _result(request), request.user
-    step = await services.reads.step(caller.scope, target.workflow_id, target.step_id)
-    by_hand = await services.workflows.input_by_hand(
-        caller.scope, caller.subject, target.workflow_id, step, target.item, result, refer=False
-    )
+    wanted, caller = WantedEnd(*_target(request), await _result(request)), request.user
+    by_hand = await services.workflows.input_by_hand(caller.scope, caller.subject, wanted, refer=False)
+    verb: DryRunVerb = "skip" if wanted.result is None else "give_result"
     version, forecast = await services.dry_runner.run(
-        caller.scope,
-        target.workflow_id,
-        "skip" if result is None else "give_result",
-        read_preconditions(request),
-        by_hand=by_hand,
+        caller.scope, wanted.workflow_id, verb, read_preconditions(request), by_hand=by_hand
     )
     response = Response(json.encode(forecast), media_type=MEDIA_TYPE, headers={ETAG: dry_run_etag(version)})
     return response.to_asgi_response(None, request)

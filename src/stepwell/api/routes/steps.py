@@ -24,7 +24,7 @@ from stepwell.contract.scopes import Permission
 from stepwell.contract.tasks import TaskListResponse, TaskPublic
 from stepwell.contract.workflows import ItemListResponse, WorkflowStepPublic
 from stepwell.engine.service import Services
-from stepwell.rules.list_records import ItemFilter
+from stepwell.rules.list_records import ItemFilter, TaskFilter
 
 _ITEMS = "/items"
 
@@ -131,17 +131,9 @@ async def list_tasks(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], TasksQuery)
     step_id = None if query.step_id is UNSET else query.step_id
-    first = await services.reads.task_slice(
-        request.user.scope,
-        workflow_id,
-        None,
-        TASKS_A_SLICE,
-        _WHOLE_BYTES,
-        include_deleted=query.include_deleted,
-        step_id=step_id,
-    )
+    wanted = TaskFilter(TASKS_A_SLICE, _WHOLE_BYTES, include_deleted=query.include_deleted, step_id=step_id)
+    first = await services.reads.task_slice(request.user.scope, workflow_id, wanted)
     if first.more:
-        streams = response_streams(request, services)
-        return streams.tasks(workflow_id, first, include_deleted=query.include_deleted, step_id=step_id)
+        return response_streams(request, services).tasks(workflow_id, first, wanted)
     tasks = TaskListResponse([task_to_public(record) for record in first.tasks])
     return await respond_unless_known(request, tasks)

@@ -1,14 +1,22 @@
-"""The operations of the system: the root, health, metrics, and the description of the API. They need no token."""
+"""The operations of the system: the root, health, metrics, the description of the API, and the manual.
 
-from typing import Any
+They need no token.
+"""
 
+from functools import partial
+from typing import Any, Final
+
+from anyio import to_thread
 from litestar import Response
+from litestar.exceptions import NotFoundException
 from msgspec import structs
 
 from stepwell import __version__
 from stepwell.api.auth.dependencies import ApiRequest, DescriptionDep, MetricsDep, ServicesDep
 from stepwell.api.requests.headers import prefers
 from stepwell.api.requests.operations import Content, Operation, endpoint
+from stepwell.api.responses.page_style import page_response
+from stepwell.api.routes.manual_pages import FIRST_PAGE, PAGES, read_images, render_page
 from stepwell.basics.errors import Unavailable
 from stepwell.contract.system import Health, Root
 
@@ -16,68 +24,72 @@ TAG = "system"
 WEB_PAGE = "/ui"
 DOCS = "/docs"
 
-ROOT = Operation(
-    method="GET",
+_operation = partial(Operation, method="GET", tag=TAG, permission=None)
+
+ROOT = _operation(
     path="/",
     id="root",
     description="The version, and the paths of the API's description and of the readiness check. A client that prefers "
     "text/html, as browsers do, is redirected to /ui, the web page.",
-    tag=TAG,
-    permission=None,
     response=Root,
     problems=(307,),
 )
-LIVE = Operation(
-    method="GET",
-    path="/health/live",
-    id="live",
-    description="The process responds.",
-    tag=TAG,
-    permission=None,
-    response=Health,
-)
-READY = Operation(
-    method="GET",
+LIVE = _operation(path="/health/live", id="live", description="The process responds.", response=Health)
+READY = _operation(
     path="/health/ready",
     id="ready",
     description="The database responds and accepts writes, no disk is full, and the service accepts work.",
-    tag=TAG,
-    permission=None,
     response=Health,
     problems=(503, 507),
 )
-METRICS = Operation(
-    method="GET",
+METRICS = _operation(
     path="/metrics",
     id="metrics",
     description="The metrics of this process, in Prometheus's text format.",
-    tag=TAG,
-    permission=None,
     response=Content("text/plain"),
 )
-SCHEMA_PAGE = Operation(
-    method="GET",
+SCHEMA_PAGE = _operation(
     path="/schema",
     id="schema_page",
     summary="API description as a page",
     description="Redirects to /docs, the interactive page of the API.",
-    tag=TAG,
-    permission=None,
     response=Content("text/html"),
     status=307,
     headers=("Location",),
 )
-SCHEMA = Operation(
-    method="GET",
+SCHEMA = _operation(
     path="/schema/openapi.json",
     id="schema",
     summary="API description as JSON",
     description="The OpenAPI document.",
-    tag=TAG,
-    permission=None,
     response=Content("application/json"),
 )
 SCHEMA_ALIAS = structs.replace(SCHEMA, path="/openapi.json", id="schema_alias", summary="Alias of /schema/openapi.json")
+MANUAL = _operation(
+    path="/manual",
+    id="manual",
+    summary="The manual",
+    description="The first page of the manual.",
+    response=Content("text/html"),
+)
+MANUAL_PAGE = _operation(
+    path="/manual/{page}",
+    id="manual_page",
+    summary="A page of the manual",
+    description="A page of the manual, by its name.",
+    response=Content("text/html"),
+    problems=(404,),
+)
+MANUAL_IMAGE = _operation(
+    path="/manual/images/{image}",
+    id="manual_image",
+    summary="An image of the manual",
+    description="An image of a page of the manual, by its file name.",
+    response=Content("image/webp", binary=True),
+    problems=(404,),
+)
+# An upgrade may bring other images under the same names.
+_IMAGE_HEADERS: Final = {"Cache-Control": "public, max-age=3600", "X-Content-Type-Options": "nosniff"}
 
 
 @endpoint(ROOT)
@@ -120,3 +132,30 @@ async def schema(description: DescriptionDep) -> Response[bytes]:
 @endpoint(SCHEMA_ALIAS)
 async def schema_alias(description: DescriptionDep) -> Response[bytes]:
     return Response(description.json, media_type="application/json")
+
+
+@endpoint(MANUAL)
+async def manual() -> Response[bytes]:
+    return await _manual_response(FIRST_PAGE)
+
+
+@endpoint(MANUAL_PAGE)
+async def manual_page(request: ApiRequest) -> Response[Any]:
+    page = str(request.path_params["page"])
+    if page not in PAGES:
+        raise NotFoundException(f"The manual has no such page. Its pages are {', '.join(PAGES)}.")
+    return await _manual_response(page)
+
+
+@endpoint(MANUAL_IMAGE)
+async def manual_image(request: ApiRequest) -> Response[Any]:
+    # In a thread, because the first request reads the files.
+    image = (await to_thread.run_sync(read_images)).get(str(request.path_params["image"]))
+    if image is None:
+        raise NotFoundException("The manual has no such image.")
+    return Response(image, media_type="image/webp", headers=_IMAGE_HEADERS)
+
+
+async def _manual_response(page: str) -> Response[bytes]:
+    # In a thread, because the first request for a page renders it.
+    return page_response(await to_thread.run_sync(partial(render_page, page)), images=True)

@@ -7,9 +7,8 @@ from datetime import date
 from typing import Any
 
 from stepwell.client.asynchronous.files import AsyncFileCalls
-from stepwell.client.asynchronous.steps_by_hand import AsyncByHandCalls
+from stepwell.client.asynchronous.step_ends import AsyncStepCalls
 from stepwell.client.asynchronous.stored_definitions import AsyncDefinitionCalls
-from stepwell.client.asynchronous.waiting_steps import AsyncWaitCalls
 from stepwell.client.asynchronous.workflows import AsyncWorkflowCalls
 from stepwell.client.errors import ConnectionFailed, Unavailable
 from stepwell.client.requests import read
@@ -20,7 +19,7 @@ from stepwell.contract.system import Limits, Root
 from stepwell.contract.tasks import CostGroup, CostsResponse
 
 
-class AsyncStepwell(AsyncWorkflowCalls, AsyncWaitCalls, AsyncByHandCalls, AsyncFileCalls, AsyncDefinitionCalls):
+class AsyncStepwell(AsyncWorkflowCalls, AsyncStepCalls, AsyncFileCalls, AsyncDefinitionCalls):
     """A client of the Stepwell service at *url*, with a *token*; "" is none. It is a context manager.
 
     - Without *url* it is STEPWELL_URL of the environment. Without *token* it is STEPWELL_TOKEN, unless STEPWELL_URL

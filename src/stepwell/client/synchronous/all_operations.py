@@ -11,9 +11,8 @@ from stepwell.client.errors import ConnectionFailed, Unavailable
 from stepwell.client.requests import read
 from stepwell.client.responses import decode, text_of, with_amounts
 from stepwell.client.synchronous.files import FileCalls
-from stepwell.client.synchronous.steps_by_hand import ByHandCalls
+from stepwell.client.synchronous.step_ends import StepCalls
 from stepwell.client.synchronous.stored_definitions import DefinitionCalls
-from stepwell.client.synchronous.waiting_steps import WaitCalls
 from stepwell.client.synchronous.workflows import WorkflowCalls
 from stepwell.contract.enums import CostKey
 from stepwell.contract.providers import ProviderListResponse, ProviderStatus
@@ -21,7 +20,7 @@ from stepwell.contract.system import Limits, Root
 from stepwell.contract.tasks import CostGroup, CostsResponse
 
 
-class Stepwell(WorkflowCalls, WaitCalls, ByHandCalls, FileCalls, DefinitionCalls):
+class Stepwell(WorkflowCalls, StepCalls, FileCalls, DefinitionCalls):
     """A client of the Stepwell service at *url*, with a *token*; "" is none. It is a context manager.
 
     - Without *url* it is STEPWELL_URL of the environment. Without *token* it is STEPWELL_TOKEN, unless STEPWELL_URL

@@ -9,7 +9,7 @@ What must hold:
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from msgspec import Struct, json
@@ -29,6 +29,15 @@ from stepwell.ports.storage import WorkflowStore
 _RESULT = ("body", "result")
 
 
+class WantedEnd(NamedTuple):
+    """The end of a step, or of its item with the number `item`, by a result that a person gives; None skips it."""
+
+    workflow_id: UUID
+    step_id: str
+    item: int | None
+    result: dict[str, Any] | None
+
+
 class EndsByHand(Struct, frozen=True):
     """Makes the inputs that end steps and items by hand."""
 
@@ -40,21 +49,21 @@ class EndsByHand(Struct, frozen=True):
         self,
         scope: TenantScope,
         actor: str,
+        wanted: WantedEnd,
         workflow: WorkflowRecord,
         step: StepRecord,
         item: ItemRecord | None,
-        result: dict[str, Any] | None,
         *,
         refer: bool,
     ) -> EndByHand:
-        """Return the input that ends *step*, or its *item*; without a *result*, that skips it.
+        """Return the input that ends the *step*, or its *item*.
 
-        *refer*: the workflow refers to the files of the result from now on. Raises `NotFound`, `InvalidRequest`,
-        `InvalidTransition` and `NotByHand`.
+        *refer*: the workflow refers to the files of the result from now on. Raises `InvalidRequest` for a result that
+        doesn't fit the step, `InvalidTransition` and `NotByHand`.
         """
-        position, number = step.state.position, None if item is None else item.state.item_key.item
+        position, result = step.state.position, wanted.result
         if result is None:
-            return EndByHand(actor, position, number)
+            return EndByHand(actor, position, wanted.item)
         stored = self._checked(step, result, of_item=item is not None)
         check_allowed("give_result", workflow.state)
         if (why := refusal(step.state, None if item is None else item.state)) is not None:
@@ -64,7 +73,7 @@ class EndsByHand(Struct, frozen=True):
                 raise _missing(result, unknown)
             if refer:
                 await self._refer(scope, workflow.id, result, paths)
-        return EndByHand(actor, position, number, stored)
+        return EndByHand(actor, position, wanted.item, stored)
 
     async def _refer(
         self, scope: TenantScope, workflow_id: UUID, result: Mapping[str, Any], paths: Collection[str]

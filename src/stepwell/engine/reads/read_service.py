@@ -31,7 +31,7 @@ from stepwell.rules.list_records import (
     OutputCursor,
     StoredDecision,
     StoredOutput,
-    TaskCursor,
+    TaskFilter,
     TaskSlice,
 )
 
@@ -188,25 +188,9 @@ class ReadService:
         """Return up to *limit* events of the workflow, of these *types*, from number *after* + 1 on."""
         return _require(await self.store.events(scope, workflow_id, after, limit, types), "workflow")
 
-    async def task_slice(
-        self,
-        scope: TenantScope,
-        workflow_id: UUID,
-        after: TaskCursor | None,
-        count: int,
-        max_bytes: int,
-        *,
-        include_deleted: bool,
-        step_id: str | None = None,
-    ) -> TaskSlice:
-        """Return up to *count* tasks of the workflow behind *after*, see `WorkflowReader`."""
-        read = await self.store.task_slice(
-            scope, workflow_id, after, count, max_bytes, include_deleted=include_deleted, step_id=step_id
-        )
-        return _require(read, "workflow")
-
-    async def tasks(self, scope: TenantScope, workflow_id: UUID, *, include_deleted: bool) -> Sequence[TaskRecord]:
-        return _require(await self.store.tasks(scope, workflow_id, include_deleted=include_deleted), "workflow")
+    async def task_slice(self, scope: TenantScope, workflow_id: UUID, query: TaskFilter) -> TaskSlice:
+        """Return tasks of the workflow, see `WorkflowReader`."""
+        return _require(await self.store.task_slice(scope, workflow_id, query), "workflow")
 
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord:
         return _require(await self.store.task(scope, task_id), "task")

@@ -86,7 +86,7 @@ from stepwell.rules.list_records import (
     OutputCursor,
     StoredDecision,
     StoredOutput,
-    TaskCursor,
+    TaskFilter,
     TaskSlice,
     WaitBelow,
     WorkflowCursor,
@@ -214,12 +214,7 @@ class PostgresWorkflowReader(PostgresAdapter):
         return {WorkflowStatus(status): number for status, number in rows}
 
     async def events(
-        self,
-        scope: TenantScope,
-        workflow_id: UUID,
-        after: int,
-        limit: int,
-        types: frozenset[EventType] | None = None,
+        self, scope: TenantScope, workflow_id: UUID, after: int, limit: int, types: frozenset[EventType] | None = None
     ) -> Sequence[HistoryEvent] | None:
         later = events.c.id > literal(after, BigInteger())  # *after* may be larger than the column's type
         query = select(events).where(events.c.workflow_id == workflow_id, later).order_by(events.c.id).limit(limit)
@@ -241,27 +236,15 @@ class PostgresWorkflowReader(PostgresAdapter):
                 return None
             return [_task_record(row) for row in (await connection.execute(query)).mappings()]
 
-    async def task_slice(
-        self,
-        scope: TenantScope,
-        workflow_id: UUID,
-        after: TaskCursor | None,
-        count: int,
-        max_bytes: int,
-        *,
-        include_deleted: bool,
-        step_id: str | None = None,
-    ) -> TaskSlice | None:
-        own = _tasks(scope) if step_id is None else _tasks(scope).where(steps.c.step_id == step_id)
-        query = _task_slice(own, workflow_id, after, count, include_deleted=include_deleted)
-        some = query.subquery("some")
-        wanted = select(some).where((some.c.bytes <= max_bytes) | (some.c.number == literal_column("1")))
+    async def task_slice(self, scope: TenantScope, workflow_id: UUID, query: TaskFilter) -> TaskSlice | None:
+        some = _task_slice(scope, workflow_id, query).subquery("some")
+        wanted = select(some).where((some.c.bytes <= query.max_bytes) | (some.c.number == literal_column("1")))
         async with self._engine.connect() as connection:
             rows = (await connection.execute(wanted.order_by(some.c.number))).mappings().all()
-            if not rows and after is None and not await _exists(connection, scope, workflow_id):
+            if not rows and query.after is None and not await _exists(connection, scope, workflow_id):
                 return None
-        # The last one of *count* tasks may have others behind it.
-        is_last = not rows or (len(rows) == rows[0]["available"] < count)
+        # The last one of `count` tasks may have others behind it.
+        is_last = not rows or (len(rows) == rows[0]["available"] < query.count)
         return TaskSlice([_task_record(row) for row in rows], more=not is_last)
 
     async def outputs(
@@ -388,20 +371,16 @@ def _tasks(scope: TenantScope) -> Select[Any]:
     )
 
 
-def _task_slice(
-    own: Select[Any], workflow_id: UUID, after: TaskCursor | None, count: int, *, include_deleted: bool
-) -> Select[Any]:
-    """Up to *count* of the tasks *own* behind *after*.
-
-    `available` is their number, and `bytes` the size of those up to `number`.
-    """
+def _task_slice(scope: TenantScope, workflow_id: UUID, query: TaskFilter) -> Select[Any]:
+    """Select the tasks. `available` is their number, and `bytes` the size of those up to `number`."""
     cursor = tuple_(tasks.c.position, tasks.c.attempt)
-    query = own.where(tasks.c.workflow_id == workflow_id).order_by(*cursor.clauses).limit(count)
-    if not include_deleted:
-        query = query.where(tasks.c.deleted_at.is_(None))
-    if after is not None:
-        query = query.where(cursor > tuple_(literal(after.position), literal(after.attempt)))
-    read = query.subquery("read")
+    own = _tasks(scope) if query.step_id is None else _tasks(scope).where(steps.c.step_id == query.step_id)
+    wanted = own.where(tasks.c.workflow_id == workflow_id).order_by(*cursor.clauses).limit(query.count)
+    if not query.include_deleted:
+        wanted = wanted.where(tasks.c.deleted_at.is_(None))
+    if query.after is not None:
+        wanted = wanted.where(cursor > tuple_(literal(query.after.position), literal(query.after.attempt)))
+    read = wanted.subquery("read")
     order = [read.c.position, read.c.attempt]
     error = func.coalesce(func.octet_length(read.c.error), literal_column("0"))
     size: ColumnElement[int] = literal_column(str(TASK_BYTES)) + error + func.octet_length(cast(read.c.outputs, Text()))
