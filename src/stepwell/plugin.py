@@ -4,9 +4,9 @@
 """
 
 from stepwell.basics.errors import AttemptError, CallFailed, Fault, OutcomeUnknown
-from stepwell.basics.setting_values import about
 from stepwell.basics.strict_json.canonical import digest
 from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.fields import about
 from stepwell.contract.tasks import Cost, Output
 from stepwell.definition.provider_descriptors import ConfiguredBy, OutputNames, ProviderDescriptor, ProviderSettings
 from stepwell.lifecycle.model import Sent

@@ -34,11 +34,6 @@ def _read(text: str, kind: type[T], example: str) -> T:
         raise ValueError(f"Expected JSON, like {example}") from None
 
 
-def about(description: str, *, default: str | None = None) -> Meta:
-    """Describe a setting for the manual. *default* is what the manual says instead of the value in the code."""
-    return Meta(description=description, extra=None if default is None else {"default": default})
-
-
 class PriceUnit(StrEnum):
     JOB = "job"
     IMAGE = "image"

@@ -7,6 +7,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from stepwell.contract.enums import OnFailure, OnItemFailure, ProviderType, RunIf, TaskType, TransformType
+from stepwell.contract.fields import about
 
 StepId: TypeAlias = Annotated[
     str,
@@ -82,12 +83,12 @@ Condition: TypeAlias = Annotated[
 
 
 class FieldMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    from_step: Annotated[str, Meta(description="Step ID to get output from")]
+    from_step: Annotated[str, about("Step ID to get output from")]
     from_field: Annotated[
         str, Meta(min_length=1, max_length=MAX_FROM_FIELD, description="Output field name from source step")
     ]
     to_field: Annotated[str, Meta(min_length=1, max_length=255, description="Input field name in target step")]
-    transform: Annotated[TransformType | None, Meta(description="Optional transformation to apply when mapping")] = None
+    transform: Annotated[TransformType | None, about("Optional transformation to apply when mapping")] = None
 
 
 _ResultExpression: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_FROM_FIELD)]
@@ -97,13 +98,13 @@ MAX_RUNS: Final = 20
 class Repeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     until: Annotated[
         _ResultExpression,
-        Meta(description="JMESPath over the step's own result: the step runs again until the value is true"),
+        about("JMESPath over the step's own result: the step runs again until the value is true"),
     ]
     max: Annotated[int, Meta(ge=1, le=MAX_RUNS, description="How often the step runs at most")]
     best: Annotated[
         _ResultExpression | None,
-        Meta(
-            description="JMESPath over the step's own result that gives a number. If no run was good enough, the "
+        about(
+            "JMESPath over the step's own result that gives a number. If no run was good enough, the "
             "result with the highest number counts; without best, the last one"
         ),
     ] = None
@@ -118,31 +119,29 @@ class ForEach(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     items: Annotated[
         Annotated[list[Any], Meta(extra_json_schema={"items": {}})] | _ItemExpression | None,
-        Meta(description="The items: a list of up to 1,000, or one ${…} expression that gives such a list"),
+        about("The items: a list of up to 1,000, or one ${…} expression that gives such a list"),
     ] = None
     count: Annotated[
         Annotated[int, Meta(ge=1, le=MAX_ITEMS)] | _ItemExpression | None,
-        Meta(description="The number of items, which are 0, 1, 2 …; or one ${…} expression that gives it"),
+        about("The number of items, which are 0, 1, 2 …; or one ${…} expression that gives it"),
     ] = None
-    from_step: Annotated[str | None, Meta(description="The step whose result has the items. Needs from_field")] = None
+    from_step: Annotated[str | None, about("The step whose result has the items. Needs from_field")] = None
     from_field: Annotated[
         Annotated[str, Meta(min_length=1, max_length=MAX_FROM_FIELD)] | None,
-        Meta(description="The field of that result with the list of items, as in a mapping"),
+        about("The field of that result with the list of items, as in a mapping"),
     ] = None
-    transform: Annotated[
-        TransformType | None, Meta(description="Optional transformation of the value of from_field")
-    ] = None
+    transform: Annotated[TransformType | None, about("Optional transformation of the value of from_field")] = None
     as_: Annotated[
         Annotated[str, Meta(min_length=1, max_length=255)] | None,
-        Meta(description="The input that holds the item (default item). null: each member of the item is an input"),
+        about("The input that holds the item (default item). null: each member of the item is an input"),
     ] = field(default="item", name="as")
     max_concurrency: Annotated[
         int, Meta(ge=1, le=MAX_ITEMS, description="How many items are under way at once (default 10)")
     ] = 10
     on_item_failure: Annotated[
         OnItemFailure,
-        Meta(
-            description="fail (default): if an item fails, the step fails. collect: it completes, with null as the "
+        about(
+            "fail (default): if an item fails, the step fails. collect: it completes, with null as the "
             "result of an item that failed"
         ),
     ] = OnItemFailure.FAIL
@@ -151,60 +150,55 @@ class ForEach(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     id: StepId
     task_type: TaskType
-    config: Annotated[JsonObject, Meta(description="Static configuration for the task (prompt, dimensions, etc.)")] = (
-        field(default_factory=dict)
+    config: Annotated[JsonObject, about("Static configuration for the task (prompt, dimensions, etc.)")] = field(
+        default_factory=dict
     )
-    depends_on: Annotated[list[str], Meta(description="List of step IDs this step depends on")] = field(
-        default_factory=list
-    )
+    depends_on: Annotated[list[str], about("List of step IDs this step depends on")] = field(default_factory=list)
     input_mappings: Annotated[
-        list[FieldMapping], Meta(description="Mappings from previous step outputs to this step's inputs")
+        list[FieldMapping], about("Mappings from previous step outputs to this step's inputs")
     ] = field(default_factory=list)
     max_retries: (
         Annotated[int, Meta(ge=0, le=20, description="Maximum retry attempts for this step (default 3)")] | UnsetType
     ) = UNSET
     provider_config: Annotated[
         JsonObject | None,
-        Meta(description="Provider-specific configuration (provider_type, fal_app_id, etc.)"),
+        about("Provider-specific configuration (provider_type, fal_app_id, etc.)"),
     ] = None
     active_provider_capabilities: Annotated[
-        list[str] | None, Meta(description="Capabilities the provider must offer for this step")
+        list[str] | None, about("Capabilities the provider must offer for this step")
     ] = None
     fallback_provider_type: Annotated[
         ProviderType | None,
-        Meta(description="Fallback provider activated when primary exhausts all retries."),
+        about("Fallback provider activated when primary exhausts all retries."),
     ] = None
     fallback_provider_config: Annotated[
         JsonObject | None,
-        Meta(description="Provider-specific config for the fallback provider. Needs fallback_provider_type."),
+        about("Provider-specific config for the fallback provider. Needs fallback_provider_type."),
     ] = None
     fallback_provider_capabilities: Annotated[
-        list[str] | None, Meta(description="Capabilities for the fallback provider. They need fallback_provider_type.")
+        list[str] | None, about("Capabilities for the fallback provider. They need fallback_provider_type.")
     ] = None
     when: Condition | UnsetType = UNSET
     run_if: (
         Annotated[
             RunIf,
-            Meta(
-                description="How its dependencies must have ended, so that the step runs (default all_completed). "
+            about(
+                "How its dependencies must have ended, so that the step runs (default all_completed). "
                 "any_completed: all have ended, and at least one is COMPLETED. all_ended: all have ended."
             ),
         ]
         | UnsetType
     ) = UNSET
     optional: (
-        Annotated[bool, Meta(description="If the step fails for good, the workflow goes on without it (default false)")]
+        Annotated[bool, about("If the step fails for good, the workflow goes on without it (default false)")]
         | UnsetType
     ) = UNSET
 
-    for_each: Annotated[ForEach, Meta(description="Runs the step once for each item")] | UnsetType = UNSET
+    for_each: Annotated[ForEach, about("Runs the step once for each item")] | UnsetType = UNSET
     repeat: (
-        Annotated[Repeat, Meta(description="Runs the step again, with a new seed, until its result is good enough")]
-        | UnsetType
+        Annotated[Repeat, about("Runs the step again, with a new seed, until its result is good enough")] | UnsetType
     ) = UNSET
-    reuse: (
-        Annotated[bool, Meta(description="false: the step always runs, also in a run that reuses results")] | UnsetType
-    ) = UNSET
+    reuse: Annotated[bool, about("false: the step always runs, also in a run that reuses results")] | UnsetType = UNSET
 
     @property
     def condition(self) -> str | None:
@@ -220,57 +214,55 @@ class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_f
 WorkflowSteps: TypeAlias = Annotated[
     list[WorkflowStepDefinition], Meta(min_length=1, description="List of steps defining the workflow DAG")
 ]
-GlobalConfig: TypeAlias = Annotated[JsonObject, Meta(description="Global workflow configuration")]
-Inputs: TypeAlias = Annotated[JsonObject, Meta(description="Values that expressions in the configs of steps read")]
+GlobalConfig: TypeAlias = Annotated[JsonObject, about("Global workflow configuration")]
+Inputs: TypeAlias = Annotated[JsonObject, about("Values that expressions in the configs of steps read")]
 InputsSchema: TypeAlias = Annotated[
-    JsonObject | None, Meta(description="A JSON Schema that inputs must fit. At most 64 KiB, no remote $ref")
+    JsonObject | None, about("A JSON Schema that inputs must fit. At most 64 KiB, no remote $ref")
 ]
 
 
 class Reuse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The earlier run whose results a new one takes over, wherever the work is equal."""
 
-    from_: Annotated[
-        UUID, Meta(description="A run of the same tenant that has ended or is PAUSED, and that isn't deleted")
-    ] = field(name="from")
+    from_: Annotated[UUID, about("A run of the same tenant that has ended or is PAUSED, and that isn't deleted")] = (
+        field(name="from")
+    )
 
 
 class CreateWorkflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: WorkflowName
     steps: WorkflowSteps
     origin_instance: Annotated[str, Meta(min_length=1, max_length=100, description="Origin instance identifier")]
-    description: Annotated[Description | None, Meta(description="Optional workflow description")] = None
+    description: Annotated[Description | None, about("Optional workflow description")] = None
     config: GlobalConfig = field(default_factory=dict)
-    origin_zone: Annotated[Annotated[str, Meta(max_length=50)] | None, Meta(description="Origin zone identifier")] = (
-        None
-    )
+    origin_zone: Annotated[Annotated[str, Meta(max_length=50)] | None, about("Origin zone identifier")] = None
     origin_tenant_id: Annotated[
         Annotated[str, Meta(max_length=100)] | None,
-        Meta(description="Tenant identifier for multi-tenant setups"),
+        about("Tenant identifier for multi-tenant setups"),
     ] = None
     origin_reference: Annotated[
-        Annotated[str, Meta(max_length=512)] | None, Meta(description="External reference ID for tracking")
+        Annotated[str, Meta(max_length=512)] | None, about("External reference ID for tracking")
     ] = None
     inputs: Inputs = field(default_factory=dict)
     inputs_schema: InputsSchema = None
-    webhook_url: Annotated[WebhookUrl | None, Meta(description="URL to call when workflow completes")] = None
-    suppress_subtask_events: Annotated[bool, Meta(description="Whether to suppress individual task events")] = True
+    webhook_url: Annotated[WebhookUrl | None, about("URL to call when workflow completes")] = None
+    suppress_subtask_events: Annotated[bool, about("Whether to suppress individual task events")] = True
     labels: Labels | None = None
-    reuse: Annotated[Reuse | None, Meta(description="Take over results of an earlier run")] = None
+    reuse: Annotated[Reuse | None, about("Take over results of an earlier run")] = None
 
 
 class RerunWorkflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The changes with which a run is run again. Members of objects that are null are removed."""
 
-    steps: Annotated[list[str], Meta(description="Steps that run in any case, even if nothing of them has changed")] = (
-        field(default_factory=list)
+    steps: Annotated[list[str], about("Steps that run in any case, even if nothing of them has changed")] = field(
+        default_factory=list
     )
-    config: Annotated[
-        dict[str, JsonObject], Meta(description="By step: members that are merged over the config of the step")
-    ] = field(default_factory=dict)
-    inputs: Annotated[JsonObject, Meta(description="Merged over the inputs of the run")] = field(default_factory=dict)
+    config: Annotated[dict[str, JsonObject], about("By step: members that are merged over the config of the step")] = (
+        field(default_factory=dict)
+    )
+    inputs: Annotated[JsonObject, about("Merged over the inputs of the run")] = field(default_factory=dict)
     definition: Annotated[
-        DefinitionReference | None, Meta(description="A stored definition, which takes the place of that of the run")
+        DefinitionReference | None, about("A stored definition, which takes the place of that of the run")
     ] = None
 
 
@@ -304,14 +296,14 @@ class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ) = None
     on_exceeded: Annotated[
         Literal["pause", "fail"],
-        Meta(description="What happens before an attempt that doesn't fit: the workflow is PAUSED (default), or fails"),
+        about("What happens before an attempt that doesn't fit: the workflow is PAUSED (default), or fails"),
     ] = "pause"
 
 
 class ConfigUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The members of `config` that can be changed."""
 
-    budget: Annotated[Budget, Meta(description="Replaces the budget that the workflow was created with")]
+    budget: Annotated[Budget, about("Replaces the budget that the workflow was created with")]
 
 
 class WorkflowUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

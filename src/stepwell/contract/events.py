@@ -3,10 +3,10 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from stepwell.contract.enums import DeliveryStatus, EventType
-from stepwell.contract.fields import Time
+from stepwell.contract.fields import Time, about
 from stepwell.contract.workflows import WaitingFor, WorkflowPublic
 
 
@@ -24,7 +24,7 @@ class EventPublic(Struct):
 
 class EventListResponse(Struct):
     events: list[EventPublic]
-    has_more: Annotated[bool, Meta(description="Whether there are later events, after the id of the last one")]
+    has_more: Annotated[bool, about("Whether there are later events, after the id of the last one")]
 
 
 class FeedEventPublic(EventPublic):
@@ -37,51 +37,47 @@ class FeedEventPublic(EventPublic):
 
 class EventFeedResponse(Struct):
     events: list[FeedEventPublic]
-    cursor: Annotated[str, Meta(description="The position after this page; an empty page has one as well")]
-    has_more: Annotated[
-        bool, Meta(description="Whether there are more events now. A page may be short or empty even so")
-    ]
+    cursor: Annotated[str, about("The position after this page; an empty page has one as well")]
+    has_more: Annotated[bool, about("Whether there are more events now. A page may be short or empty even so")]
 
 
 class CreateStreamTicket(Struct, frozen=True, forbid_unknown_fields=True):
-    workflow_id: Annotated[UUID, Meta(description="The ticket opens the stream of this workflow alone")] | None = None
+    workflow_id: Annotated[UUID, about("The ticket opens the stream of this workflow alone")] | None = None
 
 
 class StreamTicket(Struct):
     ticket: str
-    expires_at: Annotated[Time, Meta(description="The ticket opens a stream until then")]
+    expires_at: Annotated[Time, about("The ticket opens a stream until then")]
 
 
 class DeliveryAttemptPublic(Struct, frozen=True):
     """One attempt to send a webhook."""
 
     at: Time
-    code: Annotated[int, Meta(description="The status code of the response; null without a response")] | None = None
+    code: Annotated[int, about("The status code of the response; null without a response")] | None = None
     latency_ms: int | None = None
-    answer: Annotated[str, Meta(description="The first kB of the response, as text")] | None = None
-    error: Annotated[str, Meta(description="Why there was no response")] | None = None
+    answer: Annotated[str, about("The first kB of the response, as text")] | None = None
+    error: Annotated[str, about("Why there was no response")] | None = None
 
 
 class DeliveryPublic(Struct, frozen=True):
     """A webhook that was sent, or will be."""
 
-    id: Annotated[str, Meta(description="The value of the header webhook-id")]
-    event_id: Annotated[int, Meta(description="The id of its event in the workflow's history")]
+    id: Annotated[str, about("The value of the header webhook-id")]
+    event_id: Annotated[int, about("The id of its event in the workflow's history")]
     type: EventType
     status: Annotated[
         DeliveryStatus,
-        Meta(description="FAILED: no attempt is left. STOPPED: the receiver sent 410, or webhook_url was removed"),
+        about("FAILED: no attempt is left. STOPPED: the receiver sent 410, or webhook_url was removed"),
     ]
-    next_at: Annotated[Time, Meta(description="The time of the next attempt; null if there is none")] | None
+    next_at: Annotated[Time, about("The time of the next attempt; null if there is none")] | None
     created_at: Time
-    attempts: Annotated[list[DeliveryAttemptPublic], Meta(description="The newest 50, oldest first")]
+    attempts: Annotated[list[DeliveryAttemptPublic], about("The newest 50, oldest first")]
 
 
 class DeliveryListResponse(Struct):
     deliveries: list[DeliveryPublic]
-    has_more: Annotated[
-        bool, Meta(description="Whether there are later deliveries, after the event_id of the last one")
-    ]
+    has_more: Annotated[bool, about("Whether there are later deliveries, after the event_id of the last one")]
 
 
 class StepNoticeData(Struct):
@@ -90,9 +86,7 @@ class StepNoticeData(Struct):
     origin_instance: str
     event: EventPublic
     waiting_for: (
-        Annotated[
-            WaitingFor, Meta(description="For step.waiting, as long as the step waits: with the decision_url to decide")
-        ]
+        Annotated[WaitingFor, about("For step.waiting, as long as the step waits: with the decision_url to decide")]
         | UnsetType
     ) = UNSET
 

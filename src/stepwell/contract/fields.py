@@ -1,9 +1,15 @@
-"""Types of fields that several responses share."""
+"""The descriptions of fields, and types that several responses share."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from msgspec import Meta, Raw
+
+
+def about(description: str, *, default: str | None = None) -> Meta:
+    """Describe a field for schemas and the manual. *default* is what the manual says instead of that in the code."""
+    return Meta(description=description, extra=None if default is None else {"default": default})
+
 
 Time = Annotated[datetime, Meta(tz=True)]
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from stepwell.contract.fields import Time
+from stepwell.contract.fields import Time, about
 
 
 class CreateArtifactLink(Struct, frozen=True, forbid_unknown_fields=True):
@@ -20,26 +20,24 @@ class CreateArtifactLink(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ArtifactLink(Struct):
-    url: Annotated[str, Meta(description="Anyone can GET it; &w= and &download=1 may be appended, in this order")]
-    expires_at: Annotated[Time, Meta(description="The URL is valid until then")]
+    url: Annotated[str, about("Anyone can GET it; &w= and &download=1 may be appended, in this order")]
+    expires_at: Annotated[Time, about("The URL is valid until then")]
 
 
 class ArtifactPublic(Struct, kw_only=True):
     """An uploaded file. Any `*_url` input accepts its `path`. Its URL is /api/v1/artifacts/ and then the path."""
 
-    path: Annotated[str, Meta(description="media/{upload_id}/{name}")]
+    path: Annotated[str, about("media/{upload_id}/{name}")]
     name: str
-    size: Annotated[int, Meta(description="In bytes")]
-    sha256: Annotated[str, Meta(description="In hex")]
-    media_type: Annotated[str, Meta(description="The type that the bytes have, whatever was declared")]
-    width: Annotated[int, Meta(description="In pixels; null if it isn't known")] | None
-    height: Annotated[int, Meta(description="In pixels; null if it isn't known")] | None
-    duration_s: Annotated[float, Meta(description="Null if it isn't known")] | None
-    created_by: Annotated[str, Meta(description="The subject of the token that has uploaded it")]
+    size: Annotated[int, about("In bytes")]
+    sha256: Annotated[str, about("In hex")]
+    media_type: Annotated[str, about("The type that the bytes have, whatever was declared")]
+    width: Annotated[int, about("In pixels; null if it isn't known")] | None
+    height: Annotated[int, about("In pixels; null if it isn't known")] | None
+    duration_s: Annotated[float, about("Null if it isn't known")] | None
+    created_by: Annotated[str, about("The subject of the token that has uploaded it")]
     created_at: Time
-    expires_at: Annotated[
-        Time, Meta(description="The service deletes the file after this time, unless a workflow names it")
-    ]
+    expires_at: Annotated[Time, about("The service deletes the file after this time, unless a workflow names it")]
 
 
 class PresignedPut(Struct):
@@ -49,8 +47,8 @@ class PresignedPut(Struct):
     url: str
     method: str
     headers: dict[str, str]
-    complete: Annotated[str, Meta(description="The path to POST to once the file has been sent")]
-    expires_at: Annotated[Time, Meta(description="The URL is valid until then")]
+    complete: Annotated[str, about("The path to POST to once the file has been sent")]
+    expires_at: Annotated[Time, about("The URL is valid until then")]
 
 
 class UploadResponse(Struct):

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from stepwell.contract.definition import Repeat
 from stepwell.contract.enums import ProviderType, RunIf, TaskType, WorkflowStatus
+from stepwell.contract.fields import about
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.tasks import Money
 
@@ -93,7 +94,7 @@ class PlannedStep(Struct, frozen=True, kw_only=True):
     config: dict[str, Any]
     attempts: int
     fallback: PlannedFallback | None
-    timeout_s: Annotated[float, Meta(description="Of an attempt or a wait; null if a wait has no known limit")] | None
+    timeout_s: Annotated[float, about("Of an attempt or a wait; null if a wait has no known limit")] | None
     price: Money | None
     expected_s: float | None
     when: str | None
@@ -117,14 +118,12 @@ class WorkflowPlan(Struct, frozen=True):
 
     layers: Sequence[Sequence[str]]
     critical_path: Sequence[str]
-    critical_path_by: Annotated[
-        Literal["expected_s", "steps"], Meta(description="By what the critical path is the longest")
-    ]
+    critical_path_by: Annotated[Literal["expected_s", "steps"], about("By what the critical path is the longest")]
     critical_path_s: float | None
     steps: Sequence[PlannedStep]
     runs: PlannedCount
     price: PlannedPrice
-    budget: Annotated[PlannedBudget, Meta(description="Null without a budget")] | None = None
+    budget: Annotated[PlannedBudget, about("Null without a budget")] | None = None
     warnings: Sequence[DefinitionWarning] = ()
     gone: Sequence[str] = ()
 
@@ -140,7 +139,7 @@ class JobToCancel(Struct, frozen=True):
     step_id: str
     provider: ProviderType | None
     remote_id: str | None
-    item: Annotated[int, Meta(description="The number of the step's item; null if it has none")] | None = None
+    item: Annotated[int, about("The number of the step's item; null if it has none")] | None = None
 
 
 class KeptFile(Struct, frozen=True):

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from stepwell.contract.enums import ProviderType, StepStatus, WorkflowStatus
+from stepwell.contract.fields import about
 from stepwell.contract.tasks import WorkflowBudget
 
 Doing = Literal["recording", "preparing", "evaluating_mappings", "waiting_for_memory", "working", "fetching"]
@@ -18,7 +19,7 @@ SlotLimit = Literal["total", "provider", "model", "tenant"]
 
 
 class Reason(Struct, frozen=True, kw_only=True, tag_field="code"):
-    detail: Annotated[str, Meta(description="A sentence for people")]
+    detail: Annotated[str, about("A sentence for people")]
 
 
 # Of a workflow, and of its steps
@@ -361,7 +362,7 @@ class ExplainedStep(Struct, frozen=True):
     step_id: str
     status: StepStatus
     reason: StepReason
-    below: Annotated[Sequence[StepBelow], Meta(description=_BELOW)] = ()
+    below: Annotated[Sequence[StepBelow], about(_BELOW)] = ()
 
 
 class Explanation(Struct, frozen=True):
@@ -376,6 +377,4 @@ class Explanation(Struct, frozen=True):
     status: WorkflowStatus
     reason: WorkflowReason | None
     steps: Sequence[ExplainedStep]
-    budget: (
-        Annotated[WorkflowBudget, Meta(description="Null without a budget, and while the database is away")] | None
-    ) = None
+    budget: Annotated[WorkflowBudget, about("Null without a budget, and while the database is away")] | None = None

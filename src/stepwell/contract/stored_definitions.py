@@ -17,7 +17,7 @@ from stepwell.contract.definition import (
     Labels,
     WorkflowSteps,
 )
-from stepwell.contract.fields import Time
+from stepwell.contract.fields import Time, about
 from stepwell.contract.problems import DefinitionWarning
 
 _Version = Annotated[int, Meta(ge=1, le=MAX_VERSION)]
@@ -68,10 +68,9 @@ class DefinitionUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A change of what belongs to the name of a definition. An absent member keeps its value."""
 
     default_version: (
-        Annotated[_Version | None, Meta(description="The version that runs take without one; null: the newest")]
-        | UnsetType
+        Annotated[_Version | None, about("The version that runs take without one; null: the newest")] | UnsetType
     ) = UNSET
-    archived: Annotated[bool, Meta(description="Archived: it can't be run, and lists leave it out")] | UnsetType = UNSET
+    archived: Annotated[bool, about("Archived: it can't be run, and lists leave it out")] | UnsetType = UNSET
     labels: Labels | UnsetType | None = UNSET
     description: Description | UnsetType | None = UNSET
 
@@ -81,11 +80,11 @@ class DefinitionSummary(Struct, kw_only=True):
 
     name: str
     version: int
-    default_version: Annotated[int | None, Meta(description="The version that runs take without one; null: the newest")]
+    default_version: Annotated[int | None, about("The version that runs take without one; null: the newest")]
     archived: bool
     labels: Labels
     description: str | None
-    created_by: Annotated[str, Meta(description="The subject of the token that stored this version")]
+    created_by: Annotated[str, about("The subject of the token that stored this version")]
     created_at: Time
 
 
@@ -107,7 +106,7 @@ class DefinitionForm(Struct):
 
     name: str
     description: str | None
-    inputs_schema: Annotated[Any, Meta(description="That of the version which runs take; null without one")]
+    inputs_schema: Annotated[Any, about("That of the version which runs take; null without one")]
 
 
 class DefinitionVersion(Struct):

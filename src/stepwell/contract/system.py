@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from stepwell.contract.fields import Time
+from stepwell.contract.fields import Time, about
 from stepwell.contract.tasks import BudgetStatus
 
 
@@ -20,7 +20,7 @@ class WaitingWorkflows(Struct):
 
     limit: int
     used: int
-    oldest_started_at: Annotated[Time | None, Meta(description="When the longest waiting one was started")]
+    oldest_started_at: Annotated[Time | None, about("When the longest waiting one was started")]
 
 
 class RunningSteps(Struct):
@@ -55,7 +55,7 @@ class Limits(Struct):
     running_steps: RunningSteps
     uploads: StorageUse
     definitions: StorageUse
-    budget: Annotated[BudgetStatus, Meta(description="Of this day (UTC); null if there is none")] | None = None
+    budget: Annotated[BudgetStatus, about("Of this day (UTC); null if there is none")] | None = None
 
 
 class Root(Struct):

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct, field
 
 from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.fields import about
 
 Prompt: TypeAlias = Annotated[str, Meta(min_length=1, max_length=20_000)]
 
@@ -182,9 +183,7 @@ class ApprovalConfig(StepConfig, frozen=True, kw_only=True):
     on_timeout: Annotated[
         str, Meta(max_length=100, description='After timeout_s: the choice that is taken, or "fail"')
     ] = FAIL
-    on_reject: Annotated[
-        Literal["fail", "continue"], Meta(description='Whether the choice "reject" fails the step')
-    ] = "fail"
+    on_reject: Annotated[Literal["fail", "continue"], about('Whether the choice "reject" fails the step')] = "fail"
 
 
 SignalName: TypeAlias = Annotated[
@@ -203,7 +202,7 @@ class SignalConfig(StepConfig, frozen=True, kw_only=True):
     timeout_s: WaitTimeout | None = None
     on_timeout: Annotated[
         Literal["fail", "continue"],
-        Meta(description="After timeout_s: whether the step fails or has no data"),
+        about("After timeout_s: whether the step fails or has no data"),
     ] = "fail"
 
 
@@ -226,18 +225,18 @@ class DelayConfig(StepConfig, frozen=True, kw_only=True):
 class SubworkflowConfig(StepConfig, frozen=True, kw_only=True):
     workflow: Annotated[
         dict[str, Any] | None,
-        Meta(
-            description="The definition of the sub-workflow, as the body of a create without its origin_* members. "
+        about(
+            "The definition of the sub-workflow, as the body of a create without its origin_* members. "
             "Expressions in it are evaluated by the sub-workflow"
         ),
     ] = None
     definition: Annotated[
         DefinitionReference | None,
-        Meta(description="The stored definition of the sub-workflow, instead of workflow"),
+        about("The stored definition of the sub-workflow, instead of workflow"),
     ] = None
     inputs: Annotated[
         dict[str, Any] | None,
-        Meta(description="Members of the sub-workflow's inputs, instead of those that its definition has"),
+        about("Members of the sub-workflow's inputs, instead of those that its definition has"),
     ] = None
 
 

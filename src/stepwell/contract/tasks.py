@@ -4,10 +4,10 @@ from datetime import date
 from typing import Annotated, Literal
 from uuid import UUID
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from stepwell.contract.enums import CancelReceipt, TaskPhase, TaskStatus
-from stepwell.contract.fields import ExactNumber, Time
+from stepwell.contract.fields import ExactNumber, Time, about
 
 
 class Cost(Struct, frozen=True):
@@ -37,7 +37,7 @@ class BudgetPart(Struct, frozen=True):
     whose cost isn't known counts as spent with its expected price if its provider may have charged it.
     """
 
-    maximum: Annotated[float | None, Meta(description="null without a limit")]
+    maximum: Annotated[float | None, about("null without a limit")]
     spent: float
     reserved: float
 
@@ -59,16 +59,16 @@ class WorkflowBudget(BudgetStatus, frozen=True, kw_only=True):
 class CostGroup(Struct, kw_only=True):
     """The sum of the costs of some attempts in one currency. It has those of the first five members that `by` names."""
 
-    tenant: Annotated[str | None, Meta(description="null: workflows without a tenant")] | UnsetType = UNSET
+    tenant: Annotated[str | None, about("null: workflows without a tenant")] | UnsetType = UNSET
     provider: str | UnsetType = UNSET
-    model: Annotated[str, Meta(description="The first 255 characters of the model's name")] | UnsetType = UNSET
-    day: Annotated[date, Meta(description="The day (UTC) on which the attempts ended")] | UnsetType = UNSET
-    definition: (
-        Annotated[str | None, Meta(description="The name of the stored definition; null: runs of none")] | UnsetType
-    ) = UNSET
+    model: Annotated[str, about("The first 255 characters of the model's name")] | UnsetType = UNSET
+    day: Annotated[date, about("The day (UTC) on which the attempts ended")] | UnsetType = UNSET
+    definition: Annotated[str | None, about("The name of the stored definition; null: runs of none")] | UnsetType = (
+        UNSET
+    )
     currency: str
     amount: ExactNumber
-    attempts: Annotated[int, Meta(description="The number of attempts whose cost is known")]
+    attempts: Annotated[int, about("The number of attempts whose cost is known")]
 
 
 class CostsResponse(Struct):
@@ -91,7 +91,7 @@ class TaskPublic(Struct, kw_only=True):
     id: UUID
     workflow_id: UUID
     step_id: str
-    item: Annotated[int | None, Meta(description="The number of its item, from 0; null if the step has no items")]
+    item: Annotated[int | None, about("The number of its item, from 0; null if the step has no items")]
     task_type: str
     attempt: int
     provider: str | None
@@ -99,16 +99,14 @@ class TaskPublic(Struct, kw_only=True):
     phase: TaskPhase
     seed: Annotated[
         int | None,
-        Meta(description="The seed of the attempt: that of its inputs, else a random one; null without a provider"),
+        about("The seed of the attempt: that of its inputs, else a random one; null without a provider"),
     ]
     remote_id: str | None
     outcome_unknown: bool
     cancel_receipt: CancelReceipt | None
-    model: (
-        Annotated[str, Meta(description="The model requested from the provider; null before a request is sent")] | None
-    )
+    model: Annotated[str, about("The model requested from the provider; null before a request is sent")] | None
     sent_at: Time | None
-    cost: Annotated[Cost, Meta(description="Null if it isn't known, or not yet")] | None
+    cost: Annotated[Cost, about("Null if it isn't known, or not yet")] | None
     outputs: list[Output]
     error: str | None
     started_at: Time | None

@@ -14,9 +14,9 @@ from msgspec import Meta, Struct
 from msgspec.structs import fields
 
 from stepwell.basics.setting_names import CREDENTIAL, PREFIX, belongs_to, credential_setting
-from stepwell.basics.setting_values import about
 from stepwell.basics.spelling import did_you_mean
 from stepwell.contract.enums import WITHOUT_PROVIDER, ProviderType, TaskType
+from stepwell.contract.fields import about
 from stepwell.contract.task_configs import TASK_TYPES
 from stepwell.lifecycle.steps import StepMembers
 

@@ -7,20 +7,21 @@ from msgspec import Meta, Struct, field
 
 from stepwell.contract.definition import Budget
 from stepwell.contract.enums import CostKey, StepStatus, WaitsFor, WorkflowStatus
+from stepwell.contract.fields import about
 
 MAX_WAIT_S: Final = 50
 """The longest wait of one call. Many clients give up a call after 60 s."""
 
 Definition = Annotated[
     dict[str, Any],
-    Meta(
-        description="A workflow definition: an object with name and steps. "
+    about(
+        "A workflow definition: an object with name and steps. "
         "The prompt write_definition and the resource stepwell://schema/definition describe it. "
         'Or a run of a stored definition: {"definition": {"name": "photo-set", "version": 3}, "inputs": {}}'
     ),
 ]
 WorkflowId = Annotated[str, Meta(pattern="^[0-9A-Za-z-]{1,100}$", description="The workflow's id")]
-StoredDefinition = Annotated[str, Meta(description="Only runs of this stored definition, as name or name@version")]
+StoredDefinition = Annotated[str, about("Only runs of this stored definition, as name or name@version")]
 Wait = Annotated[
     float, Meta(ge=0, le=MAX_WAIT_S, description="Wait so many seconds for the workflow's end, at most; 0: don't wait")
 ]
@@ -50,7 +51,7 @@ class PlanArguments(Arguments, frozen=True):
 
 class SubmitArguments(Arguments, frozen=True):
     definition: Definition
-    start: Annotated[bool, Meta(description="false: only store the workflow; start_workflow starts it")] = True
+    start: Annotated[bool, about("false: only store the workflow; start_workflow starts it")] = True
     wait_s: Wait = 0
     idempotency_key: IdempotencyKey | None = None
 
@@ -61,15 +62,11 @@ class StatusArguments(Arguments, frozen=True):
 
 
 class ListArguments(Arguments, frozen=True):
-    status: Annotated[list[WorkflowStatus], Meta(description="Only these statuses; empty: all")] = field(
-        default_factory=list
-    )
-    name: Annotated[str, Meta(description="Only names that begin so, in any case")] | None = None
+    status: Annotated[list[WorkflowStatus], about("Only these statuses; empty: all")] = field(default_factory=list)
+    name: Annotated[str, about("Only names that begin so, in any case")] | None = None
     definition: StoredDefinition | None = None
-    labels: Annotated[dict[str, str], Meta(description="Only workflows with all these labels")] = field(
-        default_factory=dict
-    )
-    waits_for: Annotated[WaitsFor, Meta(description="Only workflows that wait for this")] | None = None
+    labels: Annotated[dict[str, str], about("Only workflows with all these labels")] = field(default_factory=dict)
+    waits_for: Annotated[WaitsFor, about("Only workflows that wait for this")] | None = None
     origin_reference: str | None = None
     created_after: Annotated[datetime, Meta(tz=True)] | None = None
     created_before: Annotated[datetime, Meta(tz=True)] | None = None
@@ -79,35 +76,33 @@ class ListArguments(Arguments, frozen=True):
 
 class VerbArguments(Arguments, frozen=True):
     workflow_id: WorkflowId
-    dry_run: Annotated[bool, Meta(description="true: only report what would happen")] = False
+    dry_run: Annotated[bool, about("true: only report what would happen")] = False
 
 
 class DestructiveVerbArguments(Arguments, frozen=True):
     workflow_id: WorkflowId
     dry_run: Annotated[
-        bool, Meta(description="true (default): only report what would happen. Show the user that before false")
+        bool, about("true (default): only report what would happen. Show the user that before false")
     ] = True
 
 
 class BudgetArguments(Arguments, frozen=True):
     workflow_id: WorkflowId
-    budget: Annotated[Budget, Meta(description="The whole new budget, with the limits that stay as they are")]
+    budget: Annotated[Budget, about("The whole new budget, with the limits that stay as they are")]
 
 
 class RerunArguments(Arguments, frozen=True):
     workflow_id: WorkflowId
     config: Annotated[
-        dict[str, dict[str, Any]], Meta(description="By step: members to merge over its config. null removes one")
+        dict[str, dict[str, Any]], about("By step: members to merge over its config. null removes one")
     ] = field(default_factory=dict)
-    inputs: Annotated[dict[str, Any], Meta(description="Merged over the inputs of the workflow")] = field(
-        default_factory=dict
-    )
+    inputs: Annotated[dict[str, Any], about("Merged over the inputs of the workflow")] = field(default_factory=dict)
     steps: Annotated[list[str], Meta(max_length=1_000, description="Steps that run in any case")] = field(
         default_factory=list
     )
-    dry_run: Annotated[
-        bool, Meta(description="true (default): only plan it. Show the user what it would cost before false")
-    ] = True
+    dry_run: Annotated[bool, about("true (default): only plan it. Show the user what it would cost before false")] = (
+        True
+    )
     idempotency_key: IdempotencyKey | None = None
 
 
@@ -133,7 +128,7 @@ class DecideArguments(Arguments, frozen=True):
 class SignalArguments(Arguments, frozen=True):
     workflow_id: WorkflowId
     name: Annotated[str, Meta(min_length=1, max_length=255, description="The name of the signal")]
-    data: Annotated[Any, Meta(description="Any JSON, for the steps that read the result")] = None
+    data: Annotated[Any, about("Any JSON, for the steps that read the result")] = None
 
 
 class EndStepArguments(Arguments, frozen=True):
@@ -143,15 +138,15 @@ class EndStepArguments(Arguments, frozen=True):
     result: (
         Annotated[
             dict[str, Any],
-            Meta(
-                description="The result that the user gives, like {result_image_path: the path of an upload}; null "
+            about(
+                "The result that the user gives, like {result_image_path: the path of an upload}; null "
                 "skips the step or the item"
             ),
         ]
         | None
     ) = None
     dry_run: Annotated[
-        bool, Meta(description="true (default): only report what would happen. Show the user that before false")
+        bool, about("true (default): only report what would happen. Show the user that before false")
     ] = True
 
 
@@ -170,8 +165,8 @@ class OutputsArguments(Arguments, frozen=True):
     steps: Annotated[list[str], Meta(max_length=50, description="Only the files of these steps; empty: all")] = field(
         default_factory=list
     )
-    images: Annotated[bool, Meta(description="true: return previews of the images as well; false: only links")] = True
-    width: Annotated[Literal[64, 256, 512, 1024], Meta(description="The width of the previews, in pixels")] = 512
+    images: Annotated[bool, about("true: return previews of the images as well; false: only links")] = True
+    width: Annotated[Literal[64, 256, 512, 1024], about("The width of the previews, in pixels")] = 512
 
 
 class UploadArguments(Arguments, frozen=True):
@@ -191,11 +186,9 @@ class LocalUploadArguments(Arguments, frozen=True):
 
 
 class CostsArguments(Arguments, frozen=True):
-    since: (
-        Annotated[str, Meta(description="Only attempts that ended on this day (UTC) or later: 2026-11-01")] | None
-    ) = None
-    until: Annotated[str, Meta(description="Only attempts that ended before this day (UTC)")] | None = None
+    since: Annotated[str, about("Only attempts that ended on this day (UTC) or later: 2026-11-01")] | None = None
+    until: Annotated[str, about("Only attempts that ended before this day (UTC)")] | None = None
     definition: StoredDefinition | None = None
-    by: Annotated[list[CostKey], Meta(description="What to sum by; empty: one sum for each currency")] = field(
+    by: Annotated[list[CostKey], about("What to sum by; empty: one sum for each currency")] = field(
         default_factory=list
     )

@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from msgspec import UNSET, Meta, Struct, convert, json
+from msgspec import UNSET, Struct, convert, json
 from msgspec.structs import replace
 
 from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.enums import CostKey, SkipReason, StepStatus, WaitsFor, WorkflowStatus
+from stepwell.contract.fields import about
 from stepwell.contract.files import ArtifactPublic
 from stepwell.contract.forecasts import DryRun, PlannedBudget, PlannedPrice, PlannedStep, WorkflowPlan
 from stepwell.contract.problems import DefinitionWarning
@@ -38,18 +39,18 @@ _LEAST_OBJECT_BYTES = 300
 class Result(Struct, kw_only=True):
     """The result of a tool. `shortened` is set if something was left out."""
 
-    shortened: Annotated[bool, Meta(description="Something was left out, because it is too long")] = False
+    shortened: Annotated[bool, about("Something was left out, because it is too long")] = False
 
 
 class WorkflowSummary(Struct, kw_only=True):
     id: UUID
     name: str
-    definition: Annotated[DefinitionReference | None, Meta(description="The stored definition that it runs")]
+    definition: Annotated[DefinitionReference | None, about("The stored definition that it runs")]
     status: WorkflowStatus
-    progress: Annotated[float, Meta(description="Percent of the steps that are done")]
+    progress: Annotated[float, about("Percent of the steps that are done")]
     total_steps: int
     completed_steps: int
-    waits_for: Annotated[WaitsFor, Meta(description="For what a step of it, or of its sub-workflows, waits")] | None
+    waits_for: Annotated[WaitsFor, about("For what a step of it, or of its sub-workflows, waits")] | None
     created_at: datetime
     completed_at: datetime | None
     error_message: str | None
@@ -78,13 +79,11 @@ class WorkflowStatusResult(Result, kw_only=True):
     """A workflow with its steps, and why it doesn't progress. `next` says what to do now."""
 
     workflow: WorkflowSummary
-    steps: Annotated[list[StepStatusSummary], Meta(description=f"The first {MAX_STEPS} at most")]
+    steps: Annotated[list[StepStatusSummary], about(f"The first {MAX_STEPS} at most")]
     errors: list[str]
-    reason: Annotated[str, Meta(description="Why the whole workflow doesn't progress")] | None = None
+    reason: Annotated[str, about("Why the whole workflow doesn't progress")] | None = None
     cost: CostSums | None = None
-    budget: (
-        Annotated[WorkflowBudget, Meta(description="What it has spent of its budget, while it hasn't ended")] | None
-    ) = None
+    budget: Annotated[WorkflowBudget, about("What it has spent of its budget, while it hasn't ended")] | None = None
     warnings: list[DefinitionWarning] = []
     next: str
 
@@ -92,7 +91,7 @@ class WorkflowStatusResult(Result, kw_only=True):
 class ItemSummary(Struct, kw_only=True):
     """An item of a step. `value` is JSON as a text. `result` is null unless it is COMPLETED."""
 
-    item: Annotated[int, Meta(description="Its number, from 0")]
+    item: Annotated[int, about("Its number, from 0")]
     value: str
     status: StepStatus
     result: dict[str, Any] | None
@@ -113,7 +112,7 @@ class DecisionSummary(Struct, kw_only=True):
     message: str | None
     choices: list[str]
     since: datetime
-    until: Annotated[datetime, Meta(description="It is decided then without anybody; null without a limit")] | None
+    until: Annotated[datetime, about("It is decided then without anybody; null without a limit")] | None
     inputs: dict[str, Any] | None
     files: list[ShownFile]
 
@@ -147,12 +146,12 @@ class ItemsResult(Result, kw_only=True):
     """Items of a step, in their order. Long values and results are shortened."""
 
     items: list[ItemSummary]
-    total: Annotated[int, Meta(description="The number of all that match")]
+    total: Annotated[int, about("The number of all that match")]
 
 
 class WorkflowListResult(Result, kw_only=True):
     workflows: list[WorkflowSummary]
-    total: Annotated[int, Meta(description="The number of all that match")] | None
+    total: Annotated[int, about("The number of all that match")] | None
 
 
 class PlanResult(Result, kw_only=True):
@@ -160,12 +159,12 @@ class PlanResult(Result, kw_only=True):
 
     total_steps: int
     layers: list[list[str]]
-    steps: Annotated[list[PlannedStep], Meta(description=f"The first {MAX_STEPS} at most")]
+    steps: Annotated[list[PlannedStep], about(f"The first {MAX_STEPS} at most")]
     price: PlannedPrice
-    budget: Annotated[PlannedBudget, Meta(description="Null if the definition has no budget")] | None
-    expected_s: Annotated[float, Meta(description="The seconds of the longest chain of steps")] | None
+    budget: Annotated[PlannedBudget, about("Null if the definition has no budget")] | None
+    expected_s: Annotated[float, about("The seconds of the longest chain of steps")] | None
     warnings: list[DefinitionWarning]
-    gone: Annotated[list[str], Meta(description="Files of the earlier run that are missing, so that steps run")] = []
+    gone: Annotated[list[str], about("Files of the earlier run that are missing, so that steps run")] = []
 
 
 class RerunResult(Result, kw_only=True):
@@ -188,14 +187,14 @@ class VerbResult(Result, kw_only=True):
 class OutputFile(Struct, kw_only=True):
     """A file of a step. `url` works without a token until `expires_at`. `path` is what a `*_url` input accepts."""
 
-    step_path: Annotated[str, Meta(description="The steps and items that lead to it, like each/0/large")]
-    final: Annotated[bool, Meta(description="Whether it belongs to the final result")]
+    step_path: Annotated[str, about("The steps and items that lead to it, like each/0/large")]
+    final: Annotated[bool, about("Whether it belongs to the final result")]
     path: str
     size: int
     media_type: str
     url: str
     expires_at: datetime
-    shown: Annotated[bool, Meta(description="Its preview is among the images of this result")] = False
+    shown: Annotated[bool, about("Its preview is among the images of this result")] = False
 
 
 class StepResult(Struct, kw_only=True):
@@ -224,7 +223,7 @@ class ProvidersResult(Result, kw_only=True):
 class CostTotal(Struct, kw_only=True):
     """A sum of costs. `amount` is an exact decimal number."""
 
-    keys: Annotated[dict[str, str | None], Meta(description="The values of the properties that `by` names")]
+    keys: Annotated[dict[str, str | None], about("The values of the properties that `by` names")]
     currency: str
     amount: str
     attempts: int

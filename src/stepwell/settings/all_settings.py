@@ -8,8 +8,9 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, field
 from msgspec.structs import fields
 
-from stepwell.basics.setting_values import ModelLimits, Networks, Prices, Secrets, TenantBudgets, TenantLimits, about
+from stepwell.basics.setting_values import ModelLimits, Networks, Prices, Secrets, TenantBudgets, TenantLimits
 from stepwell.contract.enums import ProviderType
+from stepwell.contract.fields import about
 from stepwell.definition.provider_descriptors import PollInterval, ProviderDescriptor, ProviderSettings
 from stepwell.rules.webhook_secrets import SigningSecrets, TenantSecrets, WebhookSecrets
 from stepwell.settings.setting_groups import ExecutorSettings

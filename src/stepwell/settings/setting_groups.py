@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from stepwell.basics.setting_values import Origins, TaskQueues, about
+from stepwell.basics.setting_values import Origins, TaskQueues
+from stepwell.contract.fields import about
 
 
 class AccessSettings(Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from stepwell.basics.errors import Fault, InvalidRequest, NotFound
 from stepwell.basics.strict_json.schema_faults import collect, printable_key
 from stepwell.contract.definition import DEFINITION_NAME, DefinitionReference
 from stepwell.contract.enums import EventType, StepStatus, WorkflowStatus
+from stepwell.contract.fields import about
 from stepwell.lifecycle.records import WorkflowParts
 from stepwell.rules.access.cursors import MAX_CURSOR_CHARS
 from stepwell.rules.access.signed_texts import Body, SignedTexts
@@ -36,9 +37,9 @@ Limit = Annotated[int, Meta(ge=0, le=1000, description="The maximum number of wo
 Cursor = Annotated[
     str, Meta(max_length=MAX_CURSOR_CHARS, description="The page's beginning, as the link to the next page has it")
 ]
-IncludeSteps = Annotated[bool, Meta(description="Whether the response contains the steps")]
-IncludeResults = Annotated[bool, Meta(description="Whether the response contains the results of steps")]
-DryRun = Annotated[bool, Meta(description="Change nothing, and report what would change")]
+IncludeSteps = Annotated[bool, about("Whether the response contains the steps")]
+IncludeResults = Annotated[bool, about("Whether the response contains the results of steps")]
+DryRun = Annotated[bool, about("Change nothing, and report what would change")]
 
 
 def several_of(kind: type[StrEnum], description: str) -> Meta:
@@ -83,7 +84,7 @@ class TenantQuery(Struct, frozen=True, kw_only=True):
 
 
 class StartQuery(Struct, frozen=True):
-    start: Annotated[bool, Meta(description="Whether the workflow starts immediately")] = True
+    start: Annotated[bool, about("Whether the workflow starts immediately")] = True
 
 
 class GetQuery(Struct, frozen=True):
@@ -100,7 +101,7 @@ class VerbQuery(Struct, frozen=True):
 
 
 class CleanupQuery(Struct, frozen=True):
-    cleanup_tasks: Annotated[bool, Meta(description="Whether to delete the files and records of tasks too")] = True
+    cleanup_tasks: Annotated[bool, about("Whether to delete the files and records of tasks too")] = True
     dry_run: DryRun = False
 
 
@@ -134,11 +135,11 @@ class DefinitionQuery(Struct, frozen=True, kw_only=True):
 
 
 class FeedQuery(DefinitionQuery, frozen=True, kw_only=True):
-    cursor: Annotated[str, Meta(description="Only events after this cursor; 0 is the beginning")] | UnsetType = UNSET
+    cursor: Annotated[str, about("Only events after this cursor; 0 is the beginning")] | UnsetType = UNSET
     delay_s: StreamDelay = 0
     limit: Annotated[int, Meta(ge=1, le=1000, description="The maximum number of events")] = 100
-    origin_instance: Annotated[str, Meta(description="Only events of workflows of this instance")] | UnsetType = UNSET
-    status: Annotated[WorkflowStatus, Meta(description="Only events of workflows in this status")] | UnsetType = UNSET
+    origin_instance: Annotated[str, about("Only events of workflows of this instance")] | UnsetType = UNSET
+    status: Annotated[WorkflowStatus, about("Only events of workflows in this status")] | UnsetType = UNSET
     type: Annotated[str, several_of(EventType, "Only events of these types")] | UnsetType = UNSET
 
 
@@ -148,8 +149,8 @@ class DeliveriesQuery(Struct, frozen=True):
 
 
 class TasksQuery(Struct, frozen=True):
-    include_deleted: Annotated[bool, Meta(description="Whether deleted tasks are listed too")] = False
-    step_id: Annotated[str, Meta(description="Only attempts at this step")] | UnsetType = UNSET
+    include_deleted: Annotated[bool, about("Whether deleted tasks are listed too")] = False
+    step_id: Annotated[str, about("Only attempts at this step")] | UnsetType = UNSET
 
 
 class ItemsQuery(CheckedQuery, frozen=True, kw_only=True):
@@ -174,13 +175,13 @@ Width = Annotated[int, Meta(description=_WIDTHS, extra_json_schema={"enum": list
 
 class ArtifactQuery(Struct, frozen=True):
     expires: Annotated[int, Meta(ge=0, le=_MAX_INT, description="The URL's expiry, as Unix time")] | UnsetType = UNSET
-    signature: Annotated[str, Meta(description="The signature, which replaces the token")] | UnsetType = UNSET
+    signature: Annotated[str, about("The signature, which replaces the token")] | UnsetType = UNSET
     w: Width | UnsetType = UNSET
-    download: Annotated[bool, Meta(description="Whether a browser stores the file instead of showing it")] = False
+    download: Annotated[bool, about("Whether a browser stores the file instead of showing it")] = False
 
 
 class TicketQuery(Struct, frozen=True):
-    ticket: Annotated[str, Meta(description="A stream ticket, which replaces the token")] | UnsetType = UNSET
+    ticket: Annotated[str, about("A stream ticket, which replaces the token")] | UnsetType = UNSET
 
 
 TICKET_PARAMETER = ("ticket",)  # read by the authentication

@@ -24,6 +24,7 @@ from stepwell.api.requests.query_parameters import (
 from stepwell.basics.errors import Fault
 from stepwell.contract.definition import MAX_LABELS
 from stepwell.contract.enums import WaitsFor, WorkflowStatus
+from stepwell.contract.fields import about
 from stepwell.lifecycle.records import WorkflowParts
 from stepwell.rules.access.cursors import PageCursors
 from stepwell.rules.access.signed_texts import SignedTexts
@@ -34,9 +35,7 @@ _TIMES: Final = ("created_after", "created_before")
 _AwareTime = Annotated[datetime, Meta(tz=True)]
 
 Statuses = Annotated[str, several_of(WorkflowStatus, "Only workflows in one of these statuses")]
-Labels = Annotated[
-    tuple[str, ...], Meta(description="Only those with this label, as key:value. If repeated, with all of them")
-]
+Labels = Annotated[tuple[str, ...], about("Only those with this label, as key:value. If repeated, with all of them")]
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Order = Annotated[
     Literal["-created_at", "created_at"],
@@ -45,7 +44,7 @@ Order = Annotated[
         extra_json_schema={"x-enum-varnames": ["NEWEST_FIRST", "OLDEST_FIRST"]},  # for openapi-python-client
     ),
 ]
-Total = Annotated[bool, Meta(description="Whether all workflows that match are counted; if not, total is null")]
+Total = Annotated[bool, about("Whether all workflows that match are counted; if not, total is null")]
 
 
 def label_faults(values: dict[str, Any]) -> Iterator[Fault]:
@@ -61,20 +60,18 @@ def label_faults(values: dict[str, Any]) -> Iterator[Fault]:
 class FilterQuery(CheckedQuery, DefinitionQuery, frozen=True, kw_only=True):
     REPEATABLE: ClassVar = frozenset({"status", "label"})
 
-    created_after: Annotated[Time, Meta(description="Only workflows created after this time")] | UnsetType = UNSET
-    created_before: Annotated[Time, Meta(description="Only workflows created before this time")] | UnsetType = UNSET
-    include_children: Annotated[bool, Meta(description="Whether sub-workflows are included")] = False
-    include_deleted: Annotated[bool, Meta(description="Whether deleted workflows are included")] = False
+    created_after: Annotated[Time, about("Only workflows created after this time")] | UnsetType = UNSET
+    created_before: Annotated[Time, about("Only workflows created before this time")] | UnsetType = UNSET
+    include_children: Annotated[bool, about("Whether sub-workflows are included")] = False
+    include_deleted: Annotated[bool, about("Whether deleted workflows are included")] = False
     label: Labels = ()
-    name: (
-        Annotated[str, Meta(description="Only workflows whose name begins with this text, in any case")] | UnsetType
-    ) = UNSET
-    origin_instance: Annotated[str, Meta(description="Only workflows of this instance")] | UnsetType = UNSET
-    origin_reference: Annotated[str, Meta(description="Only workflows with this reference")] | UnsetType = UNSET
-    origin_tenant_id: Annotated[str, Meta(description="Only workflows of this tenant")] | UnsetType = UNSET
-    origin_zone: Annotated[str, Meta(description="Only workflows of this zone")] | UnsetType = UNSET
+    name: Annotated[str, about("Only workflows whose name begins with this text, in any case")] | UnsetType = UNSET
+    origin_instance: Annotated[str, about("Only workflows of this instance")] | UnsetType = UNSET
+    origin_reference: Annotated[str, about("Only workflows with this reference")] | UnsetType = UNSET
+    origin_tenant_id: Annotated[str, about("Only workflows of this tenant")] | UnsetType = UNSET
+    origin_zone: Annotated[str, about("Only workflows of this zone")] | UnsetType = UNSET
     status: Statuses | UnsetType = UNSET
-    waits_for: Annotated[WaitsFor, Meta(description="Only workflows whose waits_for is this")] | UnsetType = UNSET
+    waits_for: Annotated[WaitsFor, about("Only workflows whose waits_for is this")] | UnsetType = UNSET
 
     @staticmethod
     def value_faults(values: dict[str, Any]) -> Iterator[Fault]:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from litestar import Response
 from litestar.types import ASGIApp
-from msgspec import Meta, json, structs
+from msgspec import json, structs
 
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.body_buffers import BodyTooLarge, reserve_memory
@@ -27,6 +27,7 @@ from stepwell.basics.errors import DefinitionArchived, Fault, InvalidRequest, In
 from stepwell.basics.strict_json.merge_patch import merge_patch
 from stepwell.basics.strict_json.schema_faults import Loc, printable_key
 from stepwell.contract.definition import RerunWorkflow
+from stepwell.contract.fields import about
 from stepwell.contract.forecasts import WorkflowPlan
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.scopes import Permission
@@ -41,7 +42,7 @@ from stepwell.rules.large_workflow_records import FoundWorkflow
 
 
 class RerunQuery(StartQuery, frozen=True):
-    dry_run: Annotated[bool, Meta(description="Return the plan of the new run, and create nothing")] = False
+    dry_run: Annotated[bool, about("Return the plan of the new run, and create nothing")] = False
 
 
 _COPIES = 3  # of a definition: as text, decoded, and as the new body

@@ -36,6 +36,7 @@ from stepwell.api.routes.list_query import Labels, label_faults, stable_paramete
 from stepwell.basics.errors import Fault, Forbidden, InvalidRequest, NotFound
 from stepwell.basics.idempotency import StoredResponse
 from stepwell.contract.definition import DEFINITION_NAME, MAX_VERSION
+from stepwell.contract.fields import about
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.scopes import Permission
 from stepwell.contract.stored_definitions import (
@@ -75,11 +76,11 @@ class VersionQuery(TenantQuery, frozen=True, kw_only=True):
 class DefinitionsQuery(CheckedQuery, TenantQuery, frozen=True, kw_only=True):
     REPEATABLE: ClassVar = frozenset({"label"})
 
-    archived: Annotated[bool, Meta(description="Only archived definitions, instead of those that aren't")] = False
+    archived: Annotated[bool, about("Only archived definitions, instead of those that aren't")] = False
     cursor: Cursor | UnsetType = UNSET
     label: Labels = ()
     limit: Annotated[int, Meta(ge=1, le=200, description="The maximum number of definitions")] = 50
-    name: Annotated[str, Meta(description="Only definitions whose name begins with this text")] | UnsetType = UNSET
+    name: Annotated[str, about("Only definitions whose name begins with this text")] | UnsetType = UNSET
 
     value_faults = staticmethod(label_faults)
 

@@ -15,6 +15,7 @@ from stepwell.api.requests.request_bodies import ignore_empty_body
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.requests.upload_bodies import read_files
 from stepwell.basics.errors import Fault, InvalidRequest
+from stepwell.contract.fields import about
 from stepwell.contract.files import ArtifactListResponse, ArtifactPublic, PresignedPut, UploadResponse
 from stepwell.contract.scopes import Permission
 from stepwell.engine.files.spooled_file import SpooledFile
@@ -32,9 +33,7 @@ class UploadQuery(TenantQuery, frozen=True, kw_only=True):
     name: (
         Annotated[str, Meta(max_length=1_000, description="The name of a file that is the whole body")] | UnsetType
     ) = UNSET
-    presign: Annotated[
-        bool, Meta(description="Return a URL of the bucket to PUT the file to; the request has no body")
-    ] = False
+    presign: Annotated[bool, about("Return a URL of the bucket to PUT the file to; the request has no body")] = False
     size: Annotated[int, Meta(ge=1, description="The size of that file in bytes")] | UnsetType = UNSET
 
 

@@ -19,6 +19,7 @@ from stepwell.api.requests.query_parameters import CheckedQuery, DefinitionQuery
 from stepwell.api.responses.conditional_requests import respond_unless_known
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.enums import CostKey
+from stepwell.contract.fields import about
 from stepwell.contract.scopes import Permission
 from stepwell.contract.system import Limits
 from stepwell.contract.tasks import CostGroup, CostsResponse
@@ -68,10 +69,10 @@ _DAY = "a date (UTC), or a time with an offset at which a day (UTC) begins"
 
 
 class CostsQuery(CheckedQuery, DefinitionQuery, frozen=True, kw_only=True):
-    since: Annotated[str, Meta(description=f"Only attempts that ended then or later: {_DAY}")] | UnsetType = field(
+    since: Annotated[str, about(f"Only attempts that ended then or later: {_DAY}")] | UnsetType = field(
         name="from", default=UNSET
     )
-    until: Annotated[str, Meta(description=f"Only attempts that ended before then: {_DAY}")] | UnsetType = field(
+    until: Annotated[str, about(f"Only attempts that ended before then: {_DAY}")] | UnsetType = field(
         name="to", default=UNSET
     )
     by: Annotated[

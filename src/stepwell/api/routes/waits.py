@@ -39,6 +39,7 @@ from stepwell.api.routes.list_query import label_faults, stable_parameters
 from stepwell.api.routes.steps import STEP, raw_path_after
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.basics.idempotency import StoredResponse
+from stepwell.contract.fields import about
 from stepwell.contract.scopes import Permission
 from stepwell.contract.workflows import (
     MAX_DATA_BYTES,
@@ -164,14 +165,12 @@ class DecisionsQuery(CheckedQuery, DefinitionQuery, frozen=True, kw_only=True):
     cursor: Cursor | UnsetType = UNSET
     label: Annotated[
         tuple[str, ...],
-        Meta(description="Only in runs with this label, as key:value. If repeated, with all of them"),
+        about("Only in runs with this label, as key:value. If repeated, with all of them"),
     ] = ()
     limit: Annotated[int, Meta(ge=0, le=100, description="The most decisions of the page")] = 50
-    step_id: Annotated[str, Meta(description="Only steps with this id")] | UnsetType = UNSET
-    total: Annotated[bool, Meta(description="Whether the decisions that match are counted")] = False
-    workflow_id: Annotated[str, Meta(description="Only steps of this workflow and its sub-workflows")] | UnsetType = (
-        UNSET
-    )
+    step_id: Annotated[str, about("Only steps with this id")] | UnsetType = UNSET
+    total: Annotated[bool, about("Whether the decisions that match are counted")] = False
+    workflow_id: Annotated[str, about("Only steps of this workflow and its sub-workflows")] | UnsetType = UNSET
 
     value_faults = staticmethod(label_faults)
 

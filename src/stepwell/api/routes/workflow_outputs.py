@@ -15,6 +15,7 @@ from stepwell.api.responses.conditional_requests import respond_unless_known
 from stepwell.api.responses.output_archive import ZIP_TYPE, archive_response
 from stepwell.basics.artifacts import content_type_of
 from stepwell.basics.errors import Fault, InvalidRequest
+from stepwell.contract.fields import about
 from stepwell.contract.scopes import Permission
 from stepwell.contract.workflows import OutputListResponse, OutputPublic
 from stepwell.rules.list_records import StoredOutput
@@ -32,7 +33,7 @@ class OutputsQuery(Struct, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=1000, description="The most files of the page (default 50)")] | UnsetType = (
         UNSET
     )
-    download: Annotated[bool, Meta(description=_DOWNLOAD)] = False
+    download: Annotated[bool, about(_DOWNLOAD)] = False
 
 
 OUTPUTS = Operation(

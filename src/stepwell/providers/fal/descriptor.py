@@ -2,8 +2,8 @@
 
 from typing import Annotated
 
-from stepwell.basics.setting_values import about
 from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.fields import about
 from stepwell.definition.provider_descriptors import (
     ORDINARY_TASKS,
     ConfiguredBy,

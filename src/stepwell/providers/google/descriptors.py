@@ -4,8 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from stepwell.basics.setting_values import about
 from stepwell.contract.enums import ProviderType
+from stepwell.contract.fields import about
 from stepwell.definition.provider_descriptors import ConfiguredBy, OutputNames, ProviderDescriptor, ProviderSettings
 from stepwell.providers.shared.output_names import IMAGE, SEED, TEXT, USE, VIDEO
 

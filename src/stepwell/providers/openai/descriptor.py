@@ -2,8 +2,8 @@
 
 from typing import Annotated
 
-from stepwell.basics.setting_values import about
 from stepwell.contract.enums import ProviderType
+from stepwell.contract.fields import about
 from stepwell.definition.provider_descriptors import ConfiguredBy, OutputNames, ProviderDescriptor, ProviderSettings
 from stepwell.providers.shared.output_names import IMAGE, TEXT, USE, VIDEO
 
