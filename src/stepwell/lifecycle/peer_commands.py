@@ -8,20 +8,7 @@ from uuid import UUID
 
 from msgspec import Raw, Struct, json
 
-from stepwell.basics.errors import (
-    DiskFull,
-    InvalidTransition,
-    JobFollowedUp,
-    NotByHand,
-    NotFound,
-    NotWaiting,
-    PreconditionFailed,
-    ReadOnly,
-    ResourcesExhausted,
-    StepwellError,
-    TooManyRequests,
-    Unavailable,
-)
+from stepwell.basics import errors
 from stepwell.basics.idempotency import KeyClaim
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import WorkflowStatus
@@ -136,20 +123,20 @@ class CommandWithdrawn(Struct, frozen=True, tag="withdrawn"):
 
 Outcome: TypeAlias = VerbApplied | VerbRefused | RequestServed | CommandWithdrawn
 
-_ERRORS: Final[dict[str, type[StepwellError]]] = {
+_ERRORS: Final[dict[str, type[errors.StepwellError]]] = {
     kind.__name__: kind
     for kind in (
-        DiskFull,
-        InvalidTransition,
-        JobFollowedUp,
-        NotByHand,
-        NotFound,
-        NotWaiting,
-        PreconditionFailed,
-        ReadOnly,
-        ResourcesExhausted,
-        TooManyRequests,
-        Unavailable,
+        errors.DiskFull,
+        errors.InvalidTransition,
+        errors.JobFollowedUp,
+        errors.NotByHand,
+        errors.NotFound,
+        errors.NotWaiting,
+        errors.PreconditionFailed,
+        errors.ReadOnly,
+        errors.ResourcesExhausted,
+        errors.TooManyRequests,
+        errors.Unavailable,
     )
 }
 
@@ -161,27 +148,27 @@ class CommandMark(Struct, frozen=True):
     outcome: Outcome
 
 
-def refusal_of(error: StepwellError) -> VerbRefused:
+def refusal_of(error: errors.StepwellError) -> VerbRefused:
     """Return the outcome from which `error_of` makes the same error. An unknown error becomes an `Unavailable`."""
     name, message = type(error).__name__, str(error)
-    if isinstance(error, InvalidTransition):
+    if isinstance(error, errors.InvalidTransition):
         return VerbRefused(
             name, message, verb=error.verb, current=error.current, allowed=error.allowed, deleted=error.deleted
         )
     if name not in _ERRORS:
-        return VerbRefused(Unavailable.__name__, message, 2)
+        return VerbRefused(errors.Unavailable.__name__, message, 2)
     return VerbRefused(name, message, getattr(error, "retry_after_s", None))
 
 
-def error_of(refused: VerbRefused) -> StepwellError:
+def error_of(refused: VerbRefused) -> errors.StepwellError:
     """Return the error by which another process has refused a verb."""
-    kind = _ERRORS.get(refused.error, Unavailable)
+    kind = _ERRORS.get(refused.error, errors.Unavailable)
     error = kind.__new__(kind)
     Exception.__init__(error, refused.message)  # the message is complete, and most initialisers would add to it
-    if isinstance(error, InvalidTransition) and refused.current is not None:
+    if isinstance(error, errors.InvalidTransition) and refused.current is not None:
         error.verb, error.current = refused.verb, refused.current
         error.allowed, error.deleted = refused.allowed, refused.deleted
-    elif isinstance(error, Unavailable | TooManyRequests):
+    elif isinstance(error, errors.Unavailable | errors.TooManyRequests):
         error.retry_after_s = refused.retry_after_s or 2
     return error
 

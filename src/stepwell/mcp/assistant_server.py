@@ -5,31 +5,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
+import mcp_types
 from anyio import fail_after
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
-from mcp_types import (
-    INVALID_PARAMS,
-    CallToolRequestParams,
-    CallToolResult,
-    GetPromptRequestParams,
-    GetPromptResult,
-    ImageContent,
-    ListPromptsResult,
-    ListResourcesResult,
-    ListToolsResult,
-    PaginatedRequestParams,
-    Prompt,
-    PromptArgument,
-    PromptMessage,
-    ReadResourceRequestParams,
-    ReadResourceResult,
-    Resource,
-    TextContent,
-    TextResourceContents,
-    ToolAnnotations,
-)
-from mcp_types import Tool as SdkTool
 from msgspec import json, to_builtins
 
 from stepwell import __version__
@@ -88,19 +67,21 @@ class _Caller:
         tool = self._tools.get(name)
         return None if tool is None else schema_of(tool.arguments)
 
-    async def list_tools(self, _context: Any, _params: PaginatedRequestParams | None) -> ListToolsResult:
+    async def list_tools(
+        self, _context: Any, _params: mcp_types.PaginatedRequestParams | None
+    ) -> mcp_types.ListToolsResult:
         allowed = [tool for tool in self._tools.values() if self._access.allows(tool.permission)]
         tools = list(map(_sdk_tool, allowed))
         if SUBMIT in allowed:
             tools += await list_definition_tools(self._access, _sdk_tool(SUBMIT))
-        return ListToolsResult(tools=tools)
+        return mcp_types.ListToolsResult(tools=tools)
 
-    async def call_tool(self, _context: Any, params: CallToolRequestParams) -> CallToolResult:
+    async def call_tool(self, _context: Any, params: mcp_types.CallToolRequestParams) -> mcp_types.CallToolResult:
         tool, arguments = self._tools.get(params.name), params.arguments or {}
         if tool is None and (definition := definition_of_run(params.name, arguments)) is not None:
             tool, arguments = SUBMIT, {"definition": definition}
         if tool is None:
-            raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name[:100]!r}. tools/list lists all.")
+            raise MCPError(mcp_types.INVALID_PARAMS, f"Unknown tool: {params.name[:100]!r}. tools/list lists all.")
         if not self._access.allows(tool.permission):
             return _failure(f"{tool.name} needs a token with the scope {tool.permission}, and this one lacks it.")
         try:
@@ -116,29 +97,39 @@ class _Caller:
             # A depth that JSON can't have, or an id that can't be part of a path.
             return _failure(f"The arguments of {tool.name} can't be sent to the service: {error}")
 
-    async def list_resources(self, _context: Any, _params: PaginatedRequestParams | None) -> ListResourcesResult:
-        return ListResourcesResult(
+    async def list_resources(
+        self, _context: Any, _params: mcp_types.PaginatedRequestParams | None
+    ) -> mcp_types.ListResourcesResult:
+        return mcp_types.ListResourcesResult(
             resources=[
-                Resource(uri=each.uri, name=each.name, description=each.description, mime_type=each.media_type)
+                mcp_types.Resource(
+                    uri=each.uri, name=each.name, description=each.description, mime_type=each.media_type
+                )
                 for each in list_resources()
             ]
         )
 
-    async def read_resource(self, _context: Any, params: ReadResourceRequestParams) -> ReadResourceResult:
+    async def read_resource(
+        self, _context: Any, params: mcp_types.ReadResourceRequestParams
+    ) -> mcp_types.ReadResourceResult:
         uri = str(params.uri)
         try:
             media_type, text = await read_resource(self._access, uri)
         except UnknownResource as error:
-            raise MCPError(INVALID_PARAMS, str(error)) from None
+            raise MCPError(mcp_types.INVALID_PARAMS, str(error)) from None
         except StepwellError as error:
-            raise MCPError(INVALID_PARAMS, describe_error(error)) from None
-        return ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=media_type, text=text)])
+            raise MCPError(mcp_types.INVALID_PARAMS, describe_error(error)) from None
+        return mcp_types.ReadResourceResult(
+            contents=[mcp_types.TextResourceContents(uri=uri, mime_type=media_type, text=text)]
+        )
 
-    async def list_prompts(self, _context: Any, _params: PaginatedRequestParams | None) -> ListPromptsResult:
-        task = PromptArgument(name="task", description="What the workflow should do", required=False)
-        return ListPromptsResult(
+    async def list_prompts(
+        self, _context: Any, _params: mcp_types.PaginatedRequestParams | None
+    ) -> mcp_types.ListPromptsResult:
+        task = mcp_types.PromptArgument(name="task", description="What the workflow should do", required=False)
+        return mcp_types.ListPromptsResult(
             prompts=[
-                Prompt(
+                mcp_types.Prompt(
                     name=_PROMPT,
                     title="Write a workflow definition",
                     description="Explains the definition of a workflow, with an example.",
@@ -147,22 +138,26 @@ class _Caller:
             ]
         )
 
-    async def get_prompt(self, _context: Any, params: GetPromptRequestParams) -> GetPromptResult:
+    async def get_prompt(self, _context: Any, params: mcp_types.GetPromptRequestParams) -> mcp_types.GetPromptResult:
         if params.name != _PROMPT:
-            raise MCPError(INVALID_PARAMS, f"Unknown prompt: {params.name[:100]!r}. The only one is {_PROMPT}.")
+            raise MCPError(
+                mcp_types.INVALID_PARAMS, f"Unknown prompt: {params.name[:100]!r}. The only one is {_PROMPT}."
+            )
         text = definition_prompt((params.arguments or {}).get("task"))
-        return GetPromptResult(messages=[PromptMessage(role="user", content=TextContent(text=text))])
+        return mcp_types.GetPromptResult(
+            messages=[mcp_types.PromptMessage(role="user", content=mcp_types.TextContent(text=text))]
+        )
 
 
 @cache
-def _sdk_tool(tool: Tool) -> SdkTool:
-    return SdkTool(
+def _sdk_tool(tool: Tool) -> mcp_types.Tool:
+    return mcp_types.Tool(
         name=tool.name,
         title=tool.title,
         description=tool.description,
         input_schema=schema_of(tool.arguments),
         output_schema=schema_of(tool.result, with_texts=False),
-        annotations=ToolAnnotations(
+        annotations=mcp_types.ToolAnnotations(
             read_only_hint=not tool.writes,
             destructive_hint=tool.destructive,
             idempotent_hint=tool.idempotent,
@@ -171,15 +166,18 @@ def _sdk_tool(tool: Tool) -> SdkTool:
     )
 
 
-def _success(outcome: ToolOutcome) -> CallToolResult:
+def _success(outcome: ToolOutcome) -> mcp_types.CallToolResult:
     result, is_shortened = shorten(to_builtins(outcome.result))
     if is_shortened:
         result["shortened"] = True
     images = [
-        ImageContent(data=base64.b64encode(each.data).decode(), mime_type=each.media_type) for each in outcome.images
+        mcp_types.ImageContent(data=base64.b64encode(each.data).decode(), mime_type=each.media_type)
+        for each in outcome.images
     ]
-    return CallToolResult(content=[TextContent(text=json.encode(result).decode()), *images], structured_content=result)
+    return mcp_types.CallToolResult(
+        content=[mcp_types.TextContent(text=json.encode(result).decode()), *images], structured_content=result
+    )
 
 
-def _failure(text: str) -> CallToolResult:
-    return CallToolResult(content=[TextContent(text=text)], is_error=True)
+def _failure(text: str) -> mcp_types.CallToolResult:
+    return mcp_types.CallToolResult(content=[mcp_types.TextContent(text=text)], is_error=True)

@@ -14,36 +14,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, ExceptionHandlersMap, Receive, Scope, Send
 from msgspec import UNSET, json
 
-from stepwell.basics.errors import (
-    ArtifactDiskFull,
-    ArtifactError,
-    ArtifactGone,
-    DefinitionArchived,
-    DiskFull,
-    Forbidden,
-    InvalidRequest,
-    InvalidToken,
-    InvalidTransition,
-    JobFollowedUp,
-    NeverFits,
-    NotByHand,
-    NotFound,
-    NotWaiting,
-    NoWebhook,
-    PreconditionFailed,
-    QuotaExceeded,
-    ReadOnly,
-    ResourcesExhausted,
-    StepwellError,
-    StillRunning,
-    TooManyRequests,
-    TooManyValues,
-    Unauthenticated,
-    Unavailable,
-    UnsupportedFile,
-    UploadInUse,
-    UploadMissing,
-)
+from stepwell.basics import errors
 from stepwell.contract.problems import HTTPValidationError, Problem, ValidationError
 
 PROBLEM_JSON = "application/problem+json"
@@ -63,34 +34,34 @@ def _row(status: int, title: str) -> ProblemType:
     return ProblemType(status, title, f"/schema#problem-{status}")
 
 
-TABLE: dict[type[StepwellError], ProblemType] = {
-    InvalidRequest: _row(422, "Invalid request"),
-    Unauthenticated: _row(401, "Not authenticated"),
-    InvalidToken: _row(401, "Not authenticated"),
-    Forbidden: _row(403, "Forbidden"),
-    DefinitionArchived: _row(409, "Definition archived"),
-    NotWaiting: _row(409, "Not waiting"),
-    NotByHand: _row(409, "Not possible by hand"),
-    NotFound: _row(404, "Not found"),
-    ArtifactGone: _row(404, "Not found"),
-    UploadInUse: _row(409, "File in use"),
-    UploadMissing: _row(409, "File not sent"),
-    StillRunning: _row(409, "Being worked on"),
-    JobFollowedUp: _row(409, "Being worked on"),
-    NoWebhook: _row(409, "No webhook"),
-    InvalidTransition: _row(409, "Not allowed in this state"),
-    PreconditionFailed: _row(412, "Changed meanwhile"),
-    NeverFits: _row(413, "Body too large"),
-    TooManyValues: _row(413, "Body too large"),
-    UnsupportedFile: _row(415, "Unsupported body"),
-    QuotaExceeded: _row(507, "Insufficient storage"),
-    TooManyRequests: _row(429, "Too many requests"),
-    Unavailable: _row(503, "Unavailable"),
-    ReadOnly: _row(503, "Unavailable"),
-    ResourcesExhausted: _row(503, "Unavailable"),
-    ArtifactError: _row(503, "Unavailable"),
-    DiskFull: _row(507, "Insufficient storage"),
-    ArtifactDiskFull: _row(507, "Insufficient storage"),
+TABLE: dict[type[errors.StepwellError], ProblemType] = {
+    errors.InvalidRequest: _row(422, "Invalid request"),
+    errors.Unauthenticated: _row(401, "Not authenticated"),
+    errors.InvalidToken: _row(401, "Not authenticated"),
+    errors.Forbidden: _row(403, "Forbidden"),
+    errors.DefinitionArchived: _row(409, "Definition archived"),
+    errors.NotWaiting: _row(409, "Not waiting"),
+    errors.NotByHand: _row(409, "Not possible by hand"),
+    errors.NotFound: _row(404, "Not found"),
+    errors.ArtifactGone: _row(404, "Not found"),
+    errors.UploadInUse: _row(409, "File in use"),
+    errors.UploadMissing: _row(409, "File not sent"),
+    errors.StillRunning: _row(409, "Being worked on"),
+    errors.JobFollowedUp: _row(409, "Being worked on"),
+    errors.NoWebhook: _row(409, "No webhook"),
+    errors.InvalidTransition: _row(409, "Not allowed in this state"),
+    errors.PreconditionFailed: _row(412, "Changed meanwhile"),
+    errors.NeverFits: _row(413, "Body too large"),
+    errors.TooManyValues: _row(413, "Body too large"),
+    errors.UnsupportedFile: _row(415, "Unsupported body"),
+    errors.QuotaExceeded: _row(507, "Insufficient storage"),
+    errors.TooManyRequests: _row(429, "Too many requests"),
+    errors.Unavailable: _row(503, "Unavailable"),
+    errors.ReadOnly: _row(503, "Unavailable"),
+    errors.ResourcesExhausted: _row(503, "Unavailable"),
+    errors.ArtifactError: _row(503, "Unavailable"),
+    errors.DiskFull: _row(507, "Insufficient storage"),
+    errors.ArtifactDiskFull: _row(507, "Insufficient storage"),
 }
 # Statuses that Litestar itself responds with, and 500 for unexpected errors.
 BY_STATUS: dict[int, ProblemType] = {row.status: row for row in TABLE.values()} | {
@@ -132,29 +103,29 @@ MEANINGS: dict[int, str] = {
 _HIDDEN = "The service could not respond to this request."
 
 
-def _on_stepwell_error(request: _Call, error: StepwellError) -> Response[Any]:
-    if isinstance(error, InvalidRequest):
+def _on_stepwell_error(request: _Call, error: errors.StepwellError) -> Response[Any]:
+    if isinstance(error, errors.InvalidRequest):
         return _validation_error(error)
     row = next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), None)
     if row is None:
         return _on_unexpected(request, error)
     headers = {}
     problem = _problem(request, row, str(error))
-    if isinstance(error, Unauthenticated):
+    if isinstance(error, errors.Unauthenticated):
         headers["WWW-Authenticate"] = _challenge(error)
-    elif isinstance(error, InvalidTransition):
+    elif isinstance(error, errors.InvalidTransition):
         problem.current_status = error.current
         if error.deleted:
             problem.is_deleted = True
         else:
             problem.allowed_from = list(error.allowed)
-    elif isinstance(error, StillRunning):
+    elif isinstance(error, errors.StillRunning):
         headers["Retry-After"] = "1"
-    elif isinstance(error, Unavailable | TooManyRequests | QuotaExceeded):
+    elif isinstance(error, errors.Unavailable | errors.TooManyRequests | errors.QuotaExceeded):
         headers["Retry-After"] = str(error.retry_after_s)
-    elif isinstance(error, ArtifactDiskFull):
+    elif isinstance(error, errors.ArtifactDiskFull):
         problem.detail, headers["Retry-After"] = "The artifact store is full.", str(_RETRY_AFTER_S)
-    elif isinstance(error, ArtifactError):
+    elif isinstance(error, errors.ArtifactError):
         # The store's message names folders and buckets, so only the log contains it.
         log.error("artifact could not be read", path=request.url.path, error=str(error))
         problem.detail, headers["Retry-After"] = "The file can't be read now.", str(_RETRY_AFTER_S)
@@ -181,8 +152,8 @@ def _on_unexpected(request: _Call, error: Exception) -> Response[Any]:
     return _response(_problem(request, BY_STATUS[500], _HIDDEN), {})
 
 
-def _validation_error(error: InvalidRequest) -> Response[Any]:
-    row = TABLE[InvalidRequest]
+def _validation_error(error: errors.InvalidRequest) -> Response[Any]:
+    row = TABLE[errors.InvalidRequest]
     detail = [ValidationError(loc=list(fault.loc), msg=fault.msg, type=fault.type) for fault in error.faults]
     return Response(
         HTTPValidationError(detail=detail, title=row.title, status=row.status),
@@ -191,9 +162,9 @@ def _validation_error(error: InvalidRequest) -> Response[Any]:
     )
 
 
-def _challenge(error: Unauthenticated) -> str:
+def _challenge(error: errors.Unauthenticated) -> str:
     """Return the challenge of a 401 (RFC 6750): without a token it has no error code. It is printable ASCII."""
-    code = 'error="invalid_token", ' if isinstance(error, InvalidToken) else ""
+    code = 'error="invalid_token", ' if isinstance(error, errors.InvalidToken) else ""
     description = re.sub(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]", "?", str(error).replace('"', "'"))
     return f'Bearer realm="stepwell", {code}error_description="{description}"'
 
@@ -224,7 +195,7 @@ def refusal(status: int, detail: str, retry_after_s: int | None = None, *, close
 
 
 HANDLERS: ExceptionHandlersMap = {
-    StepwellError: _on_stepwell_error,
+    errors.StepwellError: _on_stepwell_error,
     HTTPException: on_http_exception,
     Exception: _on_unexpected,
 }

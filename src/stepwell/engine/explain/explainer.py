@@ -23,19 +23,8 @@ from msgspec.structs import replace
 
 from stepwell.basics.errors import DiskFull, NotFound, Unavailable
 from stepwell.basics.tenancy import TenantScope
+from stepwell.contract import reasons
 from stepwell.contract.enums import ProviderType, WorkflowStatus
-from stepwell.contract.reasons import (
-    BreakerOpen,
-    EvaluatesExpressions,
-    Explanation,
-    HasFailed,
-    RateLimited,
-    SlotLimit,
-    StepAbove,
-    StepBelow,
-    WaitsForSlot,
-    WaitsForSteps,
-)
 from stepwell.definition.mapping.task_configs import read_workflow_config
 from stepwell.engine.dispatch.model_health import BreakerHold, ModelHealth
 from stepwell.engine.dispatch.pools import ModelPool
@@ -64,9 +53,9 @@ _MAX_EXPLAINED = 5
 _BELOW_S = 3.0  # for all that is below a workflow: another process may have to explain it
 _TRIES = 3  # the workflow's owner may change between two statements
 _NOWHERE = WorkflowOwnership(None, alive=False, lease_until=None, paused_by=None, paused_at=None)
-Waits = WaitsForSlot | RateLimited | BreakerOpen | EvaluatesExpressions
-_EVALUATING = EvaluatesExpressions(detail="The expressions of the step are being evaluated.")
-_LIMITS: Mapping[LimitKind, SlotLimit] = {
+Waits = reasons.WaitsForSlot | reasons.RateLimited | reasons.BreakerOpen | reasons.EvaluatesExpressions
+_EVALUATING = reasons.EvaluatesExpressions(detail="The expressions of the step are being evaluated.")
+_LIMITS: Mapping[LimitKind, reasons.SlotLimit] = {
     LimitKind.TOTAL: "total",
     LimitKind.PROVIDER: "provider",
     LimitKind.MODEL: "model",
@@ -80,7 +69,7 @@ class _Explained(NamedTuple):
     `budget_root` is the workflow whose budget is to be added.
     """
 
-    explanation: Explanation
+    explanation: reasons.Explanation
     children: Mapping[str, RunningChild]
     budget_root: UUID | None = None
 
@@ -99,7 +88,9 @@ class Explainer(Struct, eq=False, kw_only=True):
     owner_requests: OwnerRequests
     budgets: BudgetReader
 
-    async def explain(self, scope: TenantScope, workflow_id: UUID, max_explained: int = _MAX_EXPLAINED) -> Explanation:
+    async def explain(
+        self, scope: TenantScope, workflow_id: UUID, max_explained: int = _MAX_EXPLAINED
+    ) -> reasons.Explanation:
         """Return the reason why each step that has not ended isn't moving.
 
         Raises `NotFound`, and `Unavailable` if the rows are needed and can't be read.
@@ -117,34 +108,38 @@ class Explainer(Struct, eq=False, kw_only=True):
         return await self._with_below(scope, explanation, children, max_explained) if children else explanation
 
     async def _with_below(
-        self, scope: TenantScope, explanation: Explanation, children: Mapping[str, RunningChild], max_explained: int
-    ) -> Explanation:
-        below: dict[str, Sequence[StepBelow]] = {}
+        self,
+        scope: TenantScope,
+        explanation: reasons.Explanation,
+        children: Mapping[str, RunningChild],
+        max_explained: int,
+    ) -> reasons.Explanation:
+        below: dict[str, Sequence[reasons.StepBelow]] = {}
         with contextlib.suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(_BELOW_S):
                 below |= waits_below(await self.store.waits_below(scope, explanation.workflow_id, _MAX_BELOW))
                 others = ((step_id, child) for step_id, child in children.items() if step_id not in below)
                 for step_id, child in list(islice(others, max_explained)):
-                    below[step_id] = await self._below(scope, StepAbove(step_id, child.item), child.id)
+                    below[step_id] = await self._below(scope, reasons.StepAbove(step_id, child.item), child.id)
         steps = [
             replace(step, below=below.get(step.step_id, ())) if step.step_id in children else step
             for step in explanation.steps
         ]
         return replace(explanation, steps=steps)
 
-    async def _below(self, scope: TenantScope, above: StepAbove, child_id: UUID) -> Sequence[StepBelow]:
+    async def _below(self, scope: TenantScope, above: reasons.StepAbove, child_id: UUID) -> Sequence[reasons.StepBelow]:
         """Return the step of the sub-workflow, or below it, that it waits for; nothing if that isn't known."""
         try:
             explanation = await self.explain(scope, child_id, max_explained=1)
         except (NotFound, Unavailable):
             return ()
-        causes = [step for step in explanation.steps if not isinstance(step.reason, WaitsForSteps)]
-        step = min(causes, key=lambda each: isinstance(each.reason, HasFailed), default=None)
+        causes = [step for step in explanation.steps if not isinstance(step.reason, reasons.WaitsForSteps)]
+        step = min(causes, key=lambda each: isinstance(each.reason, reasons.HasFailed), default=None)
         if step is None:
             return ()
         if step.below:
             return [replace(step.below[0], above=[above, *step.below[0].above])]
-        return [StepBelow(child_id, step.step_id, [above], step.status, step.reason)]
+        return [reasons.StepBelow(child_id, step.step_id, [above], step.status, step.reason)]
 
     async def _from_memory(self, scope: TenantScope, workflow: ActiveWorkflow) -> _Explained:
         now, workflow_id = self.clock.now(), workflow.workflow_id
@@ -188,7 +183,7 @@ class Explainer(Struct, eq=False, kw_only=True):
         """Return what the running steps of LOCAL wait for that have a slot and no child process yet, by position."""
         local = self.step_queue.local
         return {
-            position: WaitsForSlot(
+            position: reasons.WaitsForSlot(
                 detail=f"{local.used} child processes of LOCAL are busy, and this step needs one with "
                 f"{weight.memory >> 20} MiB of memory; it is number {number} in their queue.",
                 limit="provider",
@@ -274,19 +269,21 @@ def _waits(waiting: Sequence[QueuedSteps], holds: Mapping[int, BreakerHold], now
     return waits
 
 
-def _breaker_open(hold: BreakerHold) -> BreakerOpen:
+def _breaker_open(hold: BreakerHold) -> reasons.BreakerOpen:
     model = f"{hold.key.model} at {hold.key.provider}"
     if hold.probing:
         detail = f"{model} failed too often; one attempt was let through as a test, and this step waits for its end."
     else:
         until = "" if hold.until is None else f" until {hold.until:%Y-%m-%dT%H:%M:%SZ}"
         detail = f"{model} failed too often: nothing is sent to it{until}."
-    return BreakerOpen(
+    return reasons.BreakerOpen(
         detail=detail, provider=hold.key.provider, model=hold.key.model, until=hold.until, probing=hold.probing
     )
 
 
-def _wait_in_queue(queue: QueuedSteps, queue_position: int, now: datetime) -> WaitsForSlot | RateLimited:
+def _wait_in_queue(
+    queue: QueuedSteps, queue_position: int, now: datetime
+) -> reasons.WaitsForSlot | reasons.RateLimited:
     pool = queue.pool
     provider, model = (pool.provider, pool.model) if isinstance(pool, ModelPool) else (pool, None)
     if queue.limit_kind is LimitKind.RATE and isinstance(pool, ModelPool) and pool.limit.per_minute is not None:
@@ -295,7 +292,7 @@ def _wait_in_queue(queue: QueuedSteps, queue_position: int, now: datetime) -> Wa
         detail = f"{pool.model} at {pool.provider} may be asked {per_minute:g} times a minute; "
         earliest = f"{until:%Y-%m-%dT%H:%M:%SZ}"
         detail += f"this step is number {queue_position} in its queue, and starts at {earliest} or later."
-        return RateLimited(
+        return reasons.RateLimited(
             detail=detail,
             provider=pool.provider,
             model=pool.model,
@@ -315,7 +312,7 @@ def _wait_in_queue(queue: QueuedSteps, queue_position: int, now: datetime) -> Wa
             f"this process has {queue.slots} of the {queue.all_slots} slots of {owner_of_slots}, and uses {queue.used}"
         )
         usage += "; other processes have the rest"
-    return WaitsForSlot(
+    return reasons.WaitsForSlot(
         detail=f"{usage}; this step is number {queue_position} in its queue.",
         limit=_LIMITS[queue.limit_kind],
         provider=provider,

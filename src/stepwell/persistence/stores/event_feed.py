@@ -12,24 +12,7 @@ from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import (
-    CTE,
-    BigInteger,
-    ColumnElement,
-    Integer,
-    Select,
-    Text,
-    Uuid,
-    any_,
-    bindparam,
-    func,
-    literal,
-    literal_column,
-    select,
-    true,
-    tuple_,
-)
-from sqlalchemy import cast as sql_cast
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -58,9 +41,9 @@ WHERE events.workflow_id = ahead.workflow_id AND events.id = ahead.id
 """
 _CACHED = 256  # statements, because to build one takes longer than to run it
 _FIRST_TXID = 1
-_PLACE = bindparam("workflow", type_=Uuid()), bindparam("number", type_=Integer())
-_SCANNED = bindparam("window", type_=Integer())
-_NO_TXID = literal_column("0", BigInteger())  # no parameter, because then the partial index couldn't be used
+_PLACE = sa.bindparam("workflow", type_=sa.Uuid()), sa.bindparam("number", type_=sa.Integer())
+_SCANNED = sa.bindparam("window", type_=sa.Integer())
+_NO_TXID = sa.literal_column("0", sa.BigInteger())  # no parameter, because then the partial index couldn't be used
 
 
 class PostgresEventFeed(PostgresAdapter):
@@ -88,45 +71,45 @@ class PostgresEventFeed(PostgresAdapter):
 
     async def end(self) -> FeedCursor:
         async with self._reading.connect() as connection:
-            return FeedCursor.before((await connection.execute(select(_bound()))).scalar_one())
+            return FeedCursor.before((await connection.execute(sa.select(_bound()))).scalar_one())
 
     async def renumber_restored(self) -> bool:
         return cast("str", await self._pool.execute(_RENUMBER, _RENUMBERED)) != "UPDATE 0"
 
     async def last_events(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> Mapping[UUID, int]:
-        among = workflows.c.id == any_(literal(list(workflow_ids), ARRAY(Uuid())))
-        query = select(workflows.c.id, workflows.c.last_event).where(among, visible(scope))
+        among = workflows.c.id == sa.any_(sa.literal(list(workflow_ids), ARRAY(sa.Uuid())))
+        query = sa.select(workflows.c.id, workflows.c.last_event).where(among, visible(scope))
         async with self._reading.connect() as connection:
             return {row.id: row.last_event for row in await connection.execute(query)}
 
 
-def _bound() -> ColumnElement[int]:
+def _bound() -> sa.ColumnElement[int]:
     """The id of the oldest running transaction, or of the next one if none is running, as in `events.txid`."""
-    xmin = func.pg_snapshot_xmin(func.pg_current_snapshot())
-    return sql_cast(sql_cast(xmin, Text()), BigInteger())
+    xmin = sa.func.pg_snapshot_xmin(sa.func.pg_current_snapshot())
+    return sa.cast(sa.cast(xmin, sa.Text()), sa.BigInteger())
 
 
 @lru_cache(maxsize=_CACHED)
-def _history(scope: TenantScope) -> Select[Any]:
+def _history(scope: TenantScope) -> sa.Select[Any]:
     """Up to `most` events of the workflow `workflow_id` after the number `after`."""
     later = (
-        select(events)
-        .where(events.c.workflow_id == workflows.c.id, events.c.id > bindparam("after", type_=BigInteger()))
+        sa.select(events)
+        .where(events.c.workflow_id == workflows.c.id, events.c.id > sa.bindparam("after", type_=sa.BigInteger()))
         .order_by(events.c.id)
-        .limit(bindparam("most", type_=Integer()))
+        .limit(sa.bindparam("most", type_=sa.Integer()))
         .lateral("later")
     )
     return (
-        select(workflows.c.status, workflows.c.last_event, later)
-        .join_from(workflows, later, true(), isouter=True)
-        .where(workflows.c.id == bindparam("workflow_id", type_=Uuid()), visible(scope))
+        sa.select(workflows.c.status, workflows.c.last_event, later)
+        .join_from(workflows, later, sa.true(), isouter=True)
+        .where(workflows.c.id == sa.bindparam("workflow_id", type_=sa.Uuid()), visible(scope))
         .order_by(later.c.id)
     )
 
 
 def page_query(
     scope: TenantScope, wanted: FeedFilter, after: FeedCursor, limit: int, window: int
-) -> tuple[Select[Any], dict[str, Any]]:
+) -> tuple[sa.Select[Any], dict[str, Any]]:
     """Return a statement and its parameters: up to *limit* events that match *wanted*, of the next *window* events
     after *after*.
     """
@@ -146,54 +129,54 @@ def page_query(
 
 
 @lru_cache(maxsize=_CACHED)
-def _page(scope: TenantScope, wanted: FeedFilter, *, restored: bool) -> Select[Any]:
-    bound = select(_bound().label("txid")).cte("bound").prefix_with("MATERIALIZED")
+def _page(scope: TenantScope, wanted: FeedFilter, *, restored: bool) -> sa.Select[Any]:
+    bound = sa.select(_bound().label("txid")).cte("bound").prefix_with("MATERIALIZED")
     scanned = (_scanned_restored() if restored else _scanned(bound)).cte("scanned").prefix_with("MATERIALIZED")
-    newest = select(func.coalesce(func.max(events.c.txid), 0)).scalar_subquery()
+    newest = sa.select(sa.func.coalesce(sa.func.max(events.c.txid), 0)).scalar_subquery()
     lagging = (newest >= bound.c.txid).label("lagging")
-    count = select(func.count()).select_from(scanned).scalar_subquery().label("seen")
+    count = sa.select(sa.func.count()).select_from(scanned).scalar_subquery().label("seen")
     key = (scanned.c.txid, scanned.c.workflow_id, scanned.c.id)
     names = ("last_txid", "last_workflow", "last_id")
     last = (
-        select(*(column.label(name) for column, name in zip(key, names, strict=True)))
+        sa.select(*(column.label(name) for column, name in zip(key, names, strict=True)))
         .order_by(*(column.desc() for column in key))
         .limit(1)
         .cte("last_one")
     )
     matched = (
-        select(scanned, *workflows.c["tenant", "origin_instance", "status", "stored_definition"])
+        sa.select(scanned, *workflows.c["tenant", "origin_instance", "status", "stored_definition"])
         .join_from(scanned, workflows, workflows.c.id == scanned.c.workflow_id)
         .where(visible(scope), *_filters(wanted, scanned))
         .order_by(*key)
-        .limit(bindparam("most", type_=Integer()))
+        .limit(sa.bindparam("most", type_=sa.Integer()))
         .subquery("matched")
     )
     return (
-        select(bound.c.txid.label("bound"), lagging, count, last, matched)
-        .join_from(bound, last, true(), isouter=True)
-        .join(matched, true(), isouter=True)
+        sa.select(bound.c.txid.label("bound"), lagging, count, last, matched)
+        .join_from(bound, last, sa.true(), isouter=True)
+        .join(matched, sa.true(), isouter=True)
         .order_by(matched.c.txid, matched.c.workflow_id, matched.c.id)
     )
 
 
-def _scanned(bound: CTE) -> Select[Any]:
+def _scanned(bound: sa.CTE) -> sa.Select[Any]:
     order = (events.c.txid, events.c.workflow_id, events.c.id)
-    later = tuple_(*order) > tuple_(bindparam("txid", type_=BigInteger()), *_PLACE)
-    return select(events).where(later, events.c.txid < bound.c.txid).order_by(*order).limit(_SCANNED)
+    later = sa.tuple_(*order) > sa.tuple_(sa.bindparam("txid", type_=sa.BigInteger()), *_PLACE)
+    return sa.select(events).where(later, events.c.txid < bound.c.txid).order_by(*order).limit(_SCANNED)
 
 
-def _scanned_restored() -> Select[Any]:
+def _scanned_restored() -> sa.Select[Any]:
     """Events without a transaction id: those that `renumber_restored` found. There may be any number of them.
 
     They have an index of their own, which PostgreSQL uses only for exactly this condition.
     """
     order = (events.c.workflow_id, events.c.id)
-    later = tuple_(*order) > tuple_(*_PLACE)
-    return select(events).where(events.c.txid == _NO_TXID, later).order_by(*order).limit(_SCANNED)
+    later = sa.tuple_(*order) > sa.tuple_(*_PLACE)
+    return sa.select(events).where(events.c.txid == _NO_TXID, later).order_by(*order).limit(_SCANNED)
 
 
-def _filters(wanted: FeedFilter, scanned: CTE) -> list[ColumnElement[bool]]:
-    filters: list[ColumnElement[bool]] = []
+def _filters(wanted: FeedFilter, scanned: sa.CTE) -> list[sa.ColumnElement[bool]]:
+    filters: list[sa.ColumnElement[bool]] = []
     if wanted.types is not None:
         filters.append(scanned.c.type.in_(sorted(wanted.types)))
     if wanted.status is not None:

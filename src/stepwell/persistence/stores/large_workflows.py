@@ -12,17 +12,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
+import sqlalchemy as sa
 from msgspec.structs import astuple
-from sqlalchemy import (
-    ColumnElement,
-    Select,
-    Text,
-    case,
-    cast,
-    func,
-    literal_column,
-    select,
-)
 from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 
 from stepwell.basics.tenancy import TenantScope
@@ -189,40 +180,40 @@ def _stored_step(row: Row) -> StoredStep:
     return StoredStep(**values | {"run_if": RunIf(row["run_if"] or RunIf.ALL_COMPLETED)})
 
 
-def _snapshot(parts: WorkflowParts) -> Select[*tuple[Any, ...]]:
+def _snapshot(parts: WorkflowParts) -> sa.Select[*tuple[Any, ...]]:
     """A row for each block of steps. The row of a workflow's first block also has the columns of the workflow."""
     whole = summarised().where(workflows.c.id == IDS).cte("found").prefix_with("MATERIALIZED")
     if not parts.steps:
-        return select(whole)
-    block = steps.c.position // literal_column(str(STATES_PER_BLOCK))
-    state = func.json_build_array(*_snapshot_columns())
-    states = cast(func.json_agg(aggregate_order_by(state, steps.c.position)), Text())
+        return sa.select(whole)
+    block = steps.c.position // sa.literal_column(str(STATES_PER_BLOCK))
+    state = sa.func.json_build_array(*_snapshot_columns())
+    states = sa.cast(sa.func.json_agg(aggregate_order_by(state, steps.c.position)), sa.Text())
     blocks = (
-        select(
+        sa.select(
             steps.c.workflow_id.label("of_workflow"),
             block.label("block"),
-            func.convert_to(states, literal_column("'UTF8'")).label("states"),
+            sa.func.convert_to(states, sa.literal_column("'UTF8'")).label("states"),
         )
         .select_from(with_attempts(steps))
         .where(steps.c.workflow_id == IDS)
         .group_by(steps.c.workflow_id, block)
         .subquery("blocks")
     )
-    first = blocks.c.block == literal_column("0")
-    once = [case((first, column)).label(column.name) for column in whole.c]
-    both = select(*once, blocks.c.of_workflow, blocks.c.states).join_from(
+    first = blocks.c.block == sa.literal_column("0")
+    once = [sa.case((first, column)).label(column.name) for column in whole.c]
+    both = sa.select(*once, blocks.c.of_workflow, blocks.c.states).join_from(
         whole, blocks, blocks.c.of_workflow == whole.c.id
     )
     return both.order_by(blocks.c.of_workflow, blocks.c.block)
 
 
-def _snapshot_columns() -> list[ColumnElement[Any]]:
+def _snapshot_columns() -> list[sa.ColumnElement[Any]]:
     """The columns in the order of the fields of `StepSnapshot`."""
     provider, model, costs = attempt_columns()
     computed = {
         "provider": provider,
         "model": model,
-        "costs": cast(costs, JSON()),
+        "costs": sa.cast(costs, JSON()),
         "items": item_counts_column(),
     }
     return [computed[name] if name in computed else steps.c[name] for name in StepSnapshot.__struct_fields__]

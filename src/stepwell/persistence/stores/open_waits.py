@@ -4,25 +4,9 @@ from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
+import sqlalchemy as sa
 from msgspec import json
 from msgspec.structs import asdict
-from sqlalchemy import (
-    CTE,
-    Boolean,
-    ColumnElement,
-    Integer,
-    Select,
-    Text,
-    Uuid,
-    bindparam,
-    exists,
-    func,
-    literal,
-    literal_column,
-    select,
-    text,
-    tuple_,
-)
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -43,7 +27,7 @@ from stepwell.rules.list_records import (
 )
 
 # The value stands in the statement: a parameter would hide the partial index from the planner.
-_IS_DECISION: Final = waits.c.kind == literal_column(f"'{WaitKind.DECISION}'")
+_IS_DECISION: Final = waits.c.kind == sa.literal_column(f"'{WaitKind.DECISION}'")
 # A sub-workflow has the id of the attempt that created it, whose row has the position. A value that may be large isn't
 # read. A text with NUL, which PostgreSQL can't have, stays JSON. OFFSET 0 makes each subquery use an index, because the
 # planner doesn't know that there are few ancestors.
@@ -68,11 +52,13 @@ _ANCESTORS: Final = f"""(
         AND pg_column_size(value) <= {MAX_ITEM_BYTES} OFFSET 0
     ) AS i ON TRUE
 )"""  # noqa: S608 - built from constants
-_LABELS: Final = select(func.array_agg(labels.c.label)).where(labels.c.workflow_id == waits.c.root_id).correlate(waits)
+_LABELS: Final = (
+    sa.select(sa.func.array_agg(labels.c.label)).where(labels.c.workflow_id == waits.c.root_id).correlate(waits)
+)
 _COLUMNS: Final = (
     *waits.c,
     *workflows.c["name", "created_by", "named_files"],
-    literal_column(_ANCESTORS, JSON()).label("ancestors"),
+    sa.literal_column(_ANCESTORS, JSON()).label("ancestors"),
     _LABELS.scalar_subquery().label("labels"),
 )
 _read_names: Final = json.Decoder(list[str] | None).decode
@@ -93,53 +79,55 @@ _OF_CHILD: Final = f"""
 
 
 @cache
-def waits_for(*, of_children: bool = True) -> ColumnElement[str]:
+def waits_for(*, of_children: bool = True) -> sa.ColumnElement[str]:
     """The column `waits_for` of `workflows`. A workflow without flow control has none, so nothing is read for it.
 
     *of_children*: some of the workflows may be sub-workflows.
     """
     kind = f"CASE WHEN workflows.parent_id IS NULL THEN {_OF_ROOT} ELSE {_OF_CHILD} END" if of_children else _OF_ROOT
-    return literal_column(f"CASE WHEN workflows.has_flow THEN {kind} END", Text()).label("waits_for")
+    return sa.literal_column(f"CASE WHEN workflows.has_flow THEN {kind} END", sa.Text()).label("waits_for")
 
 
-def has_waits_for(workflow_id: ColumnElement[UUID], *, include_children: bool) -> list[ColumnElement[bool]]:
+def has_waits_for(workflow_id: sa.ColumnElement[UUID], *, include_children: bool) -> list[sa.ColumnElement[bool]]:
     """Return the conditions for a workflow that waits for the kind whose index is the parameter `waits_for`.
 
     The index is that of the kind in `WaitsFor`, from 1.
 
     *include_children*: the workflow may be a sub-workflow.
     """
-    order, index = literal_column(WAIT_ORDER, Integer()), bindparam("waits_for", type_=Integer())
+    order, index = sa.literal_column(WAIT_ORDER, sa.Integer()), sa.bindparam("waits_for", type_=sa.Integer())
     if include_children:
         wanted, earlier = _at_or_above("wanted", order == index), _at_or_above("earlier", order < index)
         return [workflow_id.in_(wanted), workflow_id.not_in(earlier)]
     own = waits.c.root_id == workflow_id
-    return [exists().where(own, order == index), ~exists().where(own, order < index)]
+    return [sa.exists().where(own, order == index), ~sa.exists().where(own, order < index)]
 
 
-def _at_or_above(name: str, condition: ColumnElement[bool]) -> Select[UUID]:
+def _at_or_above(name: str, condition: sa.ColumnElement[bool]) -> sa.Select[UUID]:
     """Return the ids of the workflows with a wait that fits *condition*, and of all workflows above them."""
-    waiting = select(waits.c.workflow_id.label("id")).where(condition).cte(name, recursive=True)
+    waiting = sa.select(waits.c.workflow_id.label("id")).where(condition).cte(name, recursive=True)
     child = workflows.alias("child")
-    above = select(child.c.parent_id).join(waiting, waiting.c.id == child.c.id).where(child.c.parent_id.is_not(None))
-    return select(waiting.union(above).c.id)
+    above = sa.select(child.c.parent_id).join(waiting, waiting.c.id == child.c.id).where(child.c.parent_id.is_not(None))
+    return sa.select(waiting.union(above).c.id)
 
 
 async def read_decisions(
     connection: AsyncConnection, scope: TenantScope, query: DecisionFilter
 ) -> list[StoredDecision]:
     """Return a page of the open decisions in *scope*, those that have waited longest first."""
-    cursor = tuple_(waits.c.since, waits.c.workflow_id, waits.c.position)
+    cursor = sa.tuple_(waits.c.since, waits.c.workflow_id, waits.c.position)
     statement = _filtered(scope, query, *_COLUMNS).order_by(*cursor.clauses).limit(query.limit)
     if (after := query.after) is not None:
-        statement = statement.where(cursor > tuple_(*map(literal, (after.since, after.workflow_id, after.position))))
+        statement = statement.where(
+            cursor > sa.tuple_(*map(sa.literal, (after.since, after.workflow_id, after.position)))
+        )
     return [_stored_decision(row) for row in (await connection.execute(statement)).mappings()]
 
 
 async def count_decisions(connection: AsyncConnection, scope: TenantScope, query: DecisionFilter) -> int:
     """Return how many open decisions match, at most `MOST_COUNTED`."""
     matching = _filtered(scope, query, waits.c.workflow_id).limit(MOST_COUNTED).subquery()
-    return (await connection.execute(select(func.count()).select_from(matching))).scalar_one()
+    return (await connection.execute(sa.select(sa.func.count()).select_from(matching))).scalar_one()
 
 
 async def read_decision(
@@ -171,13 +159,13 @@ FROM (
 WHERE w.number <= :most ORDER BY w.step_ids[1], w.number
 """  # noqa: S608 - built from a constant
 _WAITS_BELOW: Final = (
-    text(_BELOW)
+    sa.text(_BELOW)
     .bindparams(
-        bindparam("workflow_id", type_=Uuid()),
-        bindparam("every", type_=Boolean()),
-        bindparam("tenant", type_=Text()),
-        bindparam("subject", type_=Text()),
-        bindparam("most", type_=Integer()),
+        sa.bindparam("workflow_id", type_=sa.Uuid()),
+        sa.bindparam("every", type_=sa.Boolean()),
+        sa.bindparam("tenant", type_=sa.Text()),
+        sa.bindparam("subject", type_=sa.Text()),
+        sa.bindparam("most", type_=sa.Integer()),
     )
     .columns(choices=JSON())
 )
@@ -199,9 +187,9 @@ async def read_waits_below(
     ]
 
 
-def _decisions(scope: TenantScope, *columns: ColumnElement[Any]) -> Select[Any]:
+def _decisions(scope: TenantScope, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
     statement = (
-        select(*columns)
+        sa.select(*columns)
         .select_from(waits)
         .join(workflows, workflows.c.id == waits.c.workflow_id)
         .where(_IS_DECISION, workflows.c.deleted_at.is_(None))
@@ -211,10 +199,10 @@ def _decisions(scope: TenantScope, *columns: ColumnElement[Any]) -> Select[Any]:
     if scope.every:
         return statement
     # As in the indexes, whose first column this is.
-    return statement.where(func.coalesce(waits.c.tenant, literal_column("''")) == (scope.tenant or ""))
+    return statement.where(sa.func.coalesce(waits.c.tenant, sa.literal_column("''")) == (scope.tenant or ""))
 
 
-def _filtered(scope: TenantScope, query: DecisionFilter, *columns: ColumnElement[Any]) -> Select[Any]:
+def _filtered(scope: TenantScope, query: DecisionFilter, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
     statement = _decisions(scope, *columns)
     if query.workflow_id is not None:
         family = _family(scope, query.workflow_id)
@@ -232,14 +220,14 @@ def _filtered(scope: TenantScope, query: DecisionFilter, *columns: ColumnElement
     return statement
 
 
-def _family(scope: TenantScope, workflow_id: UUID) -> CTE:
+def _family(scope: TenantScope, workflow_id: UUID) -> sa.CTE:
     """Return the ids of the workflow and its sub-workflows in all depths; none if it isn't in *scope*."""
-    root = select(workflows.c.id).where(workflows.c.id == workflow_id)
+    root = sa.select(workflows.c.id).where(workflows.c.id == workflow_id)
     if not scope.every:
         root = root.where(workflows.c.tenant.is_not_distinct_from(scope.tenant))
     family = root.cte("family", recursive=True)
     child = workflows.alias("child")
-    return family.union_all(select(child.c.id).join(family, child.c.parent_id == family.c.id))
+    return family.union_all(sa.select(child.c.id).join(family, child.c.parent_id == family.c.id))
 
 
 def _stored_decision(row: Row) -> StoredDecision:

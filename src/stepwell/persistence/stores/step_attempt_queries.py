@@ -9,24 +9,7 @@ from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    ColumnElement,
-    FromClause,
-    Integer,
-    Numeric,
-    Select,
-    Subquery,
-    Text,
-    Uuid,
-    any_,
-    bindparam,
-    cast,
-    func,
-    literal,
-    literal_column,
-    select,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from stepwell.contract.enums import CancelReceipt, TaskStatus
@@ -35,20 +18,20 @@ from stepwell.persistence.tables.tasks import tasks
 from stepwell.persistence.tables.workflows import workflows
 
 # The ids of workflows or tasks that a statement reads together.
-IDS: Final = any_(bindparam("ids", type_=ARRAY(Uuid())))
+IDS: Final = sa.any_(sa.bindparam("ids", type_=sa.ARRAY(sa.Uuid())))
 
 
-def workflow_costs() -> Select[Any]:
+def workflow_costs() -> sa.Select[Any]:
     """The costs of a workflow, for a scalar subquery."""
-    sums = _sums().where(tasks.c.workflow_id == workflows.c.id).group_by(literal_column("1"))
+    sums = _sums().where(tasks.c.workflow_id == workflows.c.id).group_by(sa.literal_column("1"))
     return _listed(sums.correlate(workflows).subquery("sums"))
 
 
-def item_costs(workflow_id: UUID, position: int, items: Sequence[int]) -> Select[Any]:
+def item_costs(workflow_id: UUID, position: int, items: Sequence[int]) -> sa.Select[Any]:
     """The costs of each of the *items* of a step that has any, as `step_costs`, with its number as `item`."""
     of_items = (tasks.c.workflow_id == workflow_id) & (tasks.c.position == position)
-    wanted = tasks.c.item == any_(literal(list(items), ARRAY(Integer())))
-    sums = _sums().add_columns(tasks.c.item).where(of_items, wanted).group_by(literal_column("1"), tasks.c.item)
+    wanted = tasks.c.item == sa.any_(sa.literal(list(items), sa.ARRAY(sa.Integer())))
+    sums = _sums().add_columns(tasks.c.item).where(of_items, wanted).group_by(sa.literal_column("1"), tasks.c.item)
     each = sums.subquery("item_sums")
     return _listed(each).add_columns(each.c.item).group_by(each.c.item)
 
@@ -57,48 +40,48 @@ _latest = tasks.alias("latest")
 
 
 @cache
-def _step_costs() -> Subquery:
+def _step_costs() -> sa.Subquery:
     """The costs of each step of the workflows `ids` that has any."""
     own = (tasks.c.workflow_id, tasks.c.position)
     of_page = tasks.c.workflow_id == IDS
-    sums = _sums().add_columns(*own).where(of_page).group_by(literal_column("1"), *own).subquery("step_sums")
+    sums = _sums().add_columns(*own).where(of_page).group_by(sa.literal_column("1"), *own).subquery("step_sums")
     keys = (sums.c.workflow_id, sums.c.position)
     return _listed(sums).add_columns(*keys).group_by(*keys).subquery("step_costs")
 
 
 @cache
-def attempt_columns() -> tuple[ColumnElement[Any], ...]:
+def attempt_columns() -> tuple[sa.ColumnElement[Any], ...]:
     """The columns that `tables.steps.step_attempts` decodes, of `with_attempts`."""
     return (
         _latest.c.provider.label("latest_provider"),
-        _latest.c.sent.op("->>", return_type=Text())(literal_column("'model'")).label("latest_model"),
+        _latest.c.sent.op("->>", return_type=sa.Text())(sa.literal_column("'model'")).label("latest_model"),
         _step_costs().c.costs.label("step_costs"),
     )
 
 
-def with_attempts(source: FromClause) -> FromClause:
+def with_attempts(source: sa.FromClause) -> sa.FromClause:
     """Join *source*, which contains `steps`, with the attempts of the steps of the workflows `ids`."""
     costs = _step_costs()
     of_step = (costs.c.workflow_id == steps.c.workflow_id) & (costs.c.position == steps.c.position)
     return source.outerjoin(_latest, _latest.c.id == steps.c.task_id).outerjoin(costs, of_step)
 
 
-def _sums() -> Select[Any]:
+def _sums() -> sa.Select[Any]:
     refused = (
         ((tasks.c.status == TaskStatus.FAILED) | (tasks.c.status == TaskStatus.CANCELLED))
         & tasks.c.remote_id.is_(None)
         & ~tasks.c.outcome_unknown
         & (tasks.c.cancel_receipt.is_(None) | (tasks.c.cancel_receipt == CancelReceipt.NEVER_STARTED))
     )
-    currency = tasks.c.cost.op("->>")(literal_column("'currency'"))
-    amount = func.sum(cast(tasks.c.cost.op("->>")(literal_column("'amount'")), Numeric()))
-    return select(currency.label("currency"), amount.label("amount"), func.count().label("attempts")).where(
+    currency = tasks.c.cost.op("->>")(sa.literal_column("'currency'"))
+    amount = sa.func.sum(sa.cast(tasks.c.cost.op("->>")(sa.literal_column("'amount'")), sa.Numeric()))
+    return sa.select(currency.label("currency"), amount.label("amount"), sa.func.count().label("attempts")).where(
         tasks.c.sent.is_not(None),
         tasks.c.provider.is_not(None),  # a sub-workflow has none, and counts its own costs
         tasks.c.cost.is_not(None) | ~refused,
     )
 
 
-def _listed(sums: Subquery) -> Select[Any]:
-    each = func.json_build_array(sums.c.currency, sums.c.amount, sums.c.attempts)
-    return select(cast(func.json_agg(aggregate_order_by(each, sums.c.currency)), Text()).label("costs"))
+def _listed(sums: sa.Subquery) -> sa.Select[Any]:
+    each = sa.func.json_build_array(sums.c.currency, sums.c.amount, sums.c.attempts)
+    return sa.select(sa.cast(sa.func.json_agg(aggregate_order_by(each, sums.c.currency)), sa.Text()).label("costs"))

@@ -8,23 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy as sa
 from msgspec import json
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Select,
-    Text,
-    Uuid,
-    any_,
-    cast,
-    false,
-    func,
-    literal,
-    literal_column,
-    select,
-    true,
-    tuple_,
-)
 from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -94,7 +79,7 @@ from stepwell.rules.list_records import (
     WorkflowPage,
 )
 
-_ITEMS_BYTES: ColumnElement[int] = literal_column(result_bytes_of(steps.name, "octet_length({0}::text)", "0"))
+_ITEMS_BYTES: sa.ColumnElement[int] = sa.literal_column(result_bytes_of(steps.name, "octet_length({0}::text)", "0"))
 _read_outputs = json.Decoder(list[Output]).decode
 
 
@@ -168,11 +153,11 @@ class PostgresWorkflowReader(PostgresAdapter):
     async def step_of_signal(self, scope: TenantScope, workflow_id: UUID, name: str) -> StepRecord | None:
         named = steps.c.definition.op("->")("config").op("->>")("name")
         is_signal = steps.c.task_type == TaskType.SIGNAL
-        return await self._step(scope, workflow_id, is_signal & (func.coalesce(named, steps.c.step_id) == name))
+        return await self._step(scope, workflow_id, is_signal & (sa.func.coalesce(named, steps.c.step_id) == name))
 
-    async def _step(self, scope: TenantScope, workflow_id: UUID, wanted: ColumnElement[bool]) -> StepRecord | None:
+    async def _step(self, scope: TenantScope, workflow_id: UUID, wanted: sa.ColumnElement[bool]) -> StepRecord | None:
         of_step = (
-            select(steps.c.position, workflows.c.created_at, _ITEMS_BYTES.label("items_bytes"))
+            sa.select(steps.c.position, workflows.c.created_at, _ITEMS_BYTES.label("items_bytes"))
             .join(workflows, workflows.c.id == steps.c.workflow_id)
             .where(steps.c.workflow_id == workflow_id, wanted, visible(scope))
         )
@@ -216,8 +201,8 @@ class PostgresWorkflowReader(PostgresAdapter):
     async def events(
         self, scope: TenantScope, workflow_id: UUID, after: int, limit: int, types: frozenset[EventType] | None = None
     ) -> Sequence[HistoryEvent] | None:
-        later = events.c.id > literal(after, BigInteger())  # *after* may be larger than the column's type
-        query = select(events).where(events.c.workflow_id == workflow_id, later).order_by(events.c.id).limit(limit)
+        later = events.c.id > sa.literal(after, sa.BigInteger())  # *after* may be larger than the column's type
+        query = sa.select(events).where(events.c.workflow_id == workflow_id, later).order_by(events.c.id).limit(limit)
         if types is not None:
             query = query.where(events.c.type.in_(sorted(types)))
         async with self._engine.connect() as connection:
@@ -238,7 +223,7 @@ class PostgresWorkflowReader(PostgresAdapter):
 
     async def task_slice(self, scope: TenantScope, workflow_id: UUID, query: TaskFilter) -> TaskSlice | None:
         some = _task_slice(scope, workflow_id, query).subquery("some")
-        wanted = select(some).where((some.c.bytes <= query.max_bytes) | (some.c.number == literal_column("1")))
+        wanted = sa.select(some).where((some.c.bytes <= query.max_bytes) | (some.c.number == sa.literal_column("1")))
         async with self._engine.connect() as connection:
             rows = (await connection.execute(wanted.order_by(some.c.number))).mappings().all()
             if not rows and query.after is None and not await _exists(connection, scope, workflow_id):
@@ -266,7 +251,9 @@ class PostgresWorkflowReader(PostgresAdapter):
     async def children(self, scope: TenantScope, workflow_id: UUID, limit: int) -> ChildRecords:
         child = workflows.c
         query = (
-            select(child.id, child.parent_step, child.parent_item, child.status, func.count().over().label("total"))
+            sa.select(
+                child.id, child.parent_step, child.parent_item, child.status, sa.func.count().over().label("total")
+            )
             .where(child.parent_id == workflow_id, child.deleted_at.is_(None), visible(scope))
             .order_by(child.id)
             .limit(limit)
@@ -278,15 +265,15 @@ class PostgresWorkflowReader(PostgresAdapter):
 
     async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:
         query = (
-            select(tasks.c.outputs)
+            sa.select(tasks.c.outputs)
             .join(workflows, workflows.c.id == tasks.c.workflow_id)
             .where(_among(tasks.c.id, task_ids), tasks.c.deleted_at.is_(None), visible(scope))
         )
-        removed = select(file_removals.c.outputs).where(_among(file_removals.c.task_id, task_ids))
+        removed = sa.select(file_removals.c.outputs).where(_among(file_removals.c.task_id, task_ids))
         if not scope.every:
             removed = removed.where(file_removals.c.tenant.is_not_distinct_from(scope.tenant))
         if scope.subject is not None:  # nobody knows who has created a workflow that is gone
-            removed = removed.where(false())
+            removed = removed.where(sa.false())
         async with self._engine.connect() as connection:
             outputs = [*(await connection.execute(query)).scalars(), *(await connection.execute(removed)).scalars()]
             return {output.path for row in outputs for output in _read_outputs(row)}
@@ -296,13 +283,13 @@ class PostgresWorkflowReader(PostgresAdapter):
             return None, ()
         named, removed = artifact_references.c, file_removals.c
         is_needed = (
-            select(workflows.c.id)
+            sa.select(workflows.c.id)
             .join(artifact_references, workflows.c.id == named.workflow_id)
             .where(named.task_id == removed.task_id, workflows.c.deleted_at.is_(None), visible(scope))
             .where(workflows.c.tenant.is_not_distinct_from(removed.tenant))
             .exists()
         )
-        query = select(removed.tenant, removed.outputs).where(removed.task_id == task_id, is_needed)
+        query = sa.select(removed.tenant, removed.outputs).where(removed.task_id == task_id, is_needed)
         async with self._engine.connect() as connection:
             row = (await connection.execute(query)).first()
         return (None, ()) if row is None else (row.tenant, _read_outputs(row.outputs))
@@ -312,7 +299,7 @@ class PostgresWorkflowReader(PostgresAdapter):
     ) -> Mapping[UUID, UUID]:
         named = artifact_references.c
         query = (
-            select(named.task_id, named.workflow_id)
+            sa.select(named.task_id, named.workflow_id)
             .ext(distinct_on(named.task_id))
             .join(workflows, workflows.c.id == named.workflow_id)
             .where(_among(named.task_id, task_ids), named.workflow_id != workflow_id)
@@ -328,12 +315,12 @@ class PostgresWorkflowReader(PostgresAdapter):
 
     async def ping(self) -> None:
         async with self._engine.connect() as connection:
-            await connection.execute(select(true()))
+            await connection.execute(sa.select(sa.true()))
 
 
-def _among(column: ColumnElement[UUID], task_ids: Sequence[UUID]) -> ColumnElement[bool]:
+def _among(column: sa.ColumnElement[UUID], task_ids: Sequence[UUID]) -> sa.ColumnElement[bool]:
     # One parameter for all of them. IN would take one each, and asyncpg allows 32,767.
-    return column == any_(literal(list(task_ids), ARRAY(Uuid())))
+    return column == sa.any_(sa.literal(list(task_ids), ARRAY(sa.Uuid())))
 
 
 async def _records(connection: AsyncConnection, rows: Sequence[Row], parts: WorkflowParts) -> list[WorkflowRecord]:
@@ -358,37 +345,39 @@ async def _steps_of(
 
 
 async def _exists(connection: AsyncConnection, scope: TenantScope, workflow_id: UUID) -> bool:
-    query = select(workflows.c.id).where(workflows.c.id == workflow_id, visible(scope))
+    query = sa.select(workflows.c.id).where(workflows.c.id == workflow_id, visible(scope))
     return (await connection.scalar(query)) is not None
 
 
-def _tasks(scope: TenantScope) -> Select[Any]:
+def _tasks(scope: TenantScope) -> sa.Select[Any]:
     return (
-        select(tasks, steps.c.step_id, steps.c.task_type)
+        sa.select(tasks, steps.c.step_id, steps.c.task_type)
         .join(steps, (steps.c.workflow_id == tasks.c.workflow_id) & (steps.c.position == tasks.c.position))
         .join(workflows, workflows.c.id == tasks.c.workflow_id)
         .where(visible(scope))
     )
 
 
-def _task_slice(scope: TenantScope, workflow_id: UUID, query: TaskFilter) -> Select[Any]:
+def _task_slice(scope: TenantScope, workflow_id: UUID, query: TaskFilter) -> sa.Select[Any]:
     """Select the tasks. `available` is their number, and `bytes` the size of those up to `number`."""
-    cursor = tuple_(tasks.c.position, tasks.c.attempt)
+    cursor = sa.tuple_(tasks.c.position, tasks.c.attempt)
     own = _tasks(scope) if query.step_id is None else _tasks(scope).where(steps.c.step_id == query.step_id)
     wanted = own.where(tasks.c.workflow_id == workflow_id).order_by(*cursor.clauses).limit(query.count)
     if not query.include_deleted:
         wanted = wanted.where(tasks.c.deleted_at.is_(None))
     if query.after is not None:
-        wanted = wanted.where(cursor > tuple_(literal(query.after.position), literal(query.after.attempt)))
+        wanted = wanted.where(cursor > sa.tuple_(sa.literal(query.after.position), sa.literal(query.after.attempt)))
     read = wanted.subquery("read")
     order = [read.c.position, read.c.attempt]
-    error = func.coalesce(func.octet_length(read.c.error), literal_column("0"))
-    size: ColumnElement[int] = literal_column(str(TASK_BYTES)) + error + func.octet_length(cast(read.c.outputs, Text()))
-    return select(
+    error = sa.func.coalesce(sa.func.octet_length(read.c.error), sa.literal_column("0"))
+    size: sa.ColumnElement[int] = (
+        sa.literal_column(str(TASK_BYTES)) + error + sa.func.octet_length(sa.cast(read.c.outputs, sa.Text()))
+    )
+    return sa.select(
         read,
-        func.row_number().over(order_by=order).label("number"),
-        func.count().over().label("available"),
-        func.sum(size).over(order_by=order).label("bytes"),
+        sa.func.row_number().over(order_by=order).label("number"),
+        sa.func.count().over().label("available"),
+        sa.func.sum(size).over(order_by=order).label("bytes"),
     )
 
 

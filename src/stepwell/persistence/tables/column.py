@@ -14,30 +14,17 @@ from typing import Any, Final, TypeAlias, TypedDict, TypeVar, Unpack
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    DateTime,
-    Double,
-    Integer,
-    MetaData,
-    Table,
-    Text,
-    TypedColumns,
-    Uuid,
-    literal_column,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSON
 
 from stepwell.persistence.tables.wire import row_source
 
 T = TypeVar("T")
-Columns: TypeAlias = tuple[Column[Any], ...]
+Columns: TypeAlias = tuple[sa.Column[Any], ...]
 Row: TypeAlias = Any  # asyncpg's Record or SQLAlchemy's RowMapping: both are read by column name
 Decoder: TypeAlias = Callable[[Row], T]
 
-metadata: Final = MetaData(
+metadata: Final = sa.MetaData(
     naming_convention={
         "pk": "%(table_name)s_pkey",
         "fk": "%(table_name)s_%(column_0_name)s_fkey",
@@ -60,74 +47,74 @@ class StoredField(TypedDict, total=False):
     null: Any
 
 
-def time(*, nullable: bool = True, **field: Unpack[StoredField]) -> Column[datetime]:
-    return Column(DateTime(timezone=True), nullable=nullable, info={**field})
+def time(*, nullable: bool = True, **field: Unpack[StoredField]) -> sa.Column[datetime]:
+    return sa.Column(sa.DateTime(timezone=True), nullable=nullable, info={**field})
 
 
-def text(*, nullable: bool = False, **field: Unpack[StoredField]) -> Column[str]:
-    return Column(Text(), nullable=nullable, info={**field})
+def text(*, nullable: bool = False, **field: Unpack[StoredField]) -> sa.Column[str]:
+    return sa.Column(sa.Text(), nullable=nullable, info={**field})
 
 
-def uuid(*, nullable: bool = False, key: bool = False, **field: Unpack[StoredField]) -> Column[UUID]:
+def uuid(*, nullable: bool = False, key: bool = False, **field: Unpack[StoredField]) -> sa.Column[UUID]:
     """*key*: it is the primary key of the table."""
-    return Column(Uuid(), nullable=nullable, primary_key=key, info={**field})
+    return sa.Column(sa.Uuid(), nullable=nullable, primary_key=key, info={**field})
 
 
-def json(*, nullable: bool = False, **field: Unpack[StoredField]) -> Column[Any]:
+def json(*, nullable: bool = False, **field: Unpack[StoredField]) -> sa.Column[Any]:
     """JSON and not JSONB, because JSONB changes what clients and providers sent: the order of keys, 1.0, -0.
 
     `database.create_api_engine` passes it on as encoded bytes: a result goes from the row to the response undecoded.
     """
-    return Column(JSON(), nullable=nullable, info={**field})
+    return sa.Column(JSON(), nullable=nullable, info={**field})
 
 
-def seconds(*, nullable: bool = False, **field: Unpack[StoredField]) -> Column[float]:
-    return Column(Double(), nullable=nullable, info={**field})
+def seconds(*, nullable: bool = False, **field: Unpack[StoredField]) -> sa.Column[float]:
+    return sa.Column(sa.Double(), nullable=nullable, info={**field})
 
 
-def integer(*, nullable: bool = False, default: int | None = None, **field: Unpack[StoredField]) -> Column[int]:
-    return Column(Integer(), nullable=nullable, server_default=_default(default), info={**field})
+def integer(*, nullable: bool = False, default: int | None = None, **field: Unpack[StoredField]) -> sa.Column[int]:
+    return sa.Column(sa.Integer(), nullable=nullable, server_default=_default(default), info={**field})
 
 
-def bigint(*, nullable: bool = False, default: int | None = None) -> Column[int]:
-    return Column(BigInteger(), nullable=nullable, server_default=_default(default))
+def bigint(*, nullable: bool = False, default: int | None = None) -> sa.Column[int]:
+    return sa.Column(sa.BigInteger(), nullable=nullable, server_default=_default(default))
 
 
-def count() -> Column[int]:
+def count() -> sa.Column[int]:
     return integer(default=0)
 
 
-def flag(**field: Unpack[StoredField]) -> Column[bool]:
-    return Column(Boolean(), nullable=False, server_default=literal_column("false"), info={**field})
+def flag(**field: Unpack[StoredField]) -> sa.Column[bool]:
+    return sa.Column(sa.Boolean(), nullable=False, server_default=sa.literal_column("false"), info={**field})
 
 
-def positions(**field: Unpack[StoredField]) -> Column[Any]:
-    return Column(ARRAY(Integer), nullable=False, info={**field})
+def positions(**field: Unpack[StoredField]) -> sa.Column[Any]:
+    return sa.Column(ARRAY(sa.Integer), nullable=False, info={**field})
 
 
-def texts(**field: Unpack[StoredField]) -> Column[Any]:
-    return Column(ARRAY(Text), nullable=False, info={**field})
+def texts(**field: Unpack[StoredField]) -> sa.Column[Any]:
+    return sa.Column(ARRAY(sa.Text), nullable=False, info={**field})
 
 
 def _default(value: int | None) -> Any:
-    return None if value is None else literal_column(str(value))
+    return None if value is None else sa.literal_column(str(value))
 
 
-def part_of(table: Table, declaration: type[TypedColumns]) -> Columns:
+def part_of(table: sa.Table, declaration: type[sa.TypedColumns]) -> Columns:
     """Return those of the table's columns that the body of *declaration* has."""
     return tuple(column for column in table.c if column.name in vars(declaration))
 
 
-def fields_of(columns: Iterable[Column[Any]], argument: str | None = None) -> Columns:
+def fields_of(columns: Iterable[sa.Column[Any]], argument: str | None = None) -> Columns:
     """Return those of *columns* that name this *argument* as `of`; without it, those that name none."""
     return tuple(column for column in columns if column.info.get("of") == argument)
 
 
-def without(columns: Iterable[Column[Any]], *unwanted: str) -> Columns:
+def without(columns: Iterable[sa.Column[Any]], *unwanted: str) -> Columns:
     return tuple(column for column in columns if column.name not in unwanted)
 
 
-def names(columns: Iterable[Column[Any]], prefix: str = "") -> str:
+def names(columns: Iterable[sa.Column[Any]], prefix: str = "") -> str:
     """Return the names of *columns* as SQL, each behind the *prefix*."""
     return ", ".join(prefix + column.name for column in columns)
 
@@ -151,7 +138,7 @@ class RowType:
 
     by_name: Final[dict[str, "RowType"]] = {}
 
-    def __init__(self, name: str, columns: Iterable[Column[Any]], arguments: str) -> None:
+    def __init__(self, name: str, columns: Iterable[sa.Column[Any]], arguments: str) -> None:
         self.name, self.columns = name, tuple(columns)
         known = arguments.split(", ")
         row, row_names = row_source(
@@ -164,14 +151,14 @@ class RowType:
         RowType.by_name[name] = self
 
 
-def decoder(columns: Iterable[Column[Any]], into: Callable[..., T]) -> Decoder[T]:
+def decoder(columns: Iterable[sa.Column[Any]], into: Callable[..., T]) -> Decoder[T]:
     """Return a function that decodes *columns* of a row, and calls *into* with the values of their fields by name."""
     columns = tuple(columns)
     values = ", ".join(f"{column.info.get('field', column.name)}={_decoded(column)}" for column in columns)
     return _generate(f"lambda row: into({values})", columns, into=into)
 
 
-def _encoded(column: Column[Any], argument: str) -> str:
+def _encoded(column: sa.Column[Any], argument: str) -> str:
     """Return the source of the column's value. *argument* has its field, unless the column names another one."""
     field = f"{column.info.get('of', argument)}.{column.info.get('field', column.name)}"
     value = _converted(column, "encode", field)
@@ -180,7 +167,7 @@ def _encoded(column: Column[Any], argument: str) -> str:
     return f"None if {field} is {_null(column)} else {value}"
 
 
-def _decoded(column: Column[Any]) -> str:
+def _decoded(column: sa.Column[Any]) -> str:
     """Return the source of the value of the column's field."""
     value = f"row[{column.name!r}]"
     if not column.nullable or not column.info.keys() & {"decode", "null"}:
@@ -188,11 +175,11 @@ def _decoded(column: Column[Any]) -> str:
     return f"{_null(column)} if (_ := {value}) is None else {_converted(column, 'decode', '_')}"
 
 
-def _converted(column: Column[Any], conversion: str, value: str) -> str:
+def _converted(column: sa.Column[Any], conversion: str, value: str) -> str:
     return f"{conversion}_{column.name}({value})" if conversion in column.info else value
 
 
-def _null(column: Column[Any]) -> str:
+def _null(column: sa.Column[Any]) -> str:
     return f"null_{column.name}" if "null" in column.info else "None"
 
 

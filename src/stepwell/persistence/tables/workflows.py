@@ -6,22 +6,8 @@ No index contains a column that changes with every transition, so that these upd
 from collections.abc import Sequence
 from typing import Any, Final
 
+import sqlalchemy as sa
 from msgspec import json
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Index,
-    Integer,
-    PrimaryKeyConstraint,
-    Table,
-    Text,
-    TypedColumns,
-    Uuid,
-    bindparam,
-    func,
-    literal_column,
-    text,
-)
 
 from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.enums import WaitsFor, WorkflowStatus
@@ -38,7 +24,7 @@ _read_sums: Final = json.Decoder(list[CurrencySum]).decode
 _read_reuse: Final = json.Decoder(ReuseRule).decode
 
 
-class _NewWorkflowColumns(TypedColumns):
+class _NewWorkflowColumns(sa.TypedColumns):
     """The columns that never change after create."""
 
     id = column.uuid(key=True)
@@ -66,7 +52,7 @@ class _NewWorkflowColumns(TypedColumns):
     created_at = column.time(nullable=False, of="record")
 
 
-class _WorkflowStateColumns(TypedColumns):
+class _WorkflowStateColumns(sa.TypedColumns):
     """The columns that every checkpoint writes."""
 
     status = column.text(decode=WorkflowStatus)
@@ -116,15 +102,15 @@ NEWEST: Final = ("created_at", "id")
 _OF_TENANT: Final = "status origin_instance deleted_at parent_id"
 
 
-def definition_name(reference: ColumnElement[str]) -> ColumnElement[str]:
+def definition_name(reference: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
     """The name in a column that has the `str` of a `DefinitionReference`."""
-    return func.split_part(reference, literal_column("'@'"), literal_column("1"))
+    return sa.func.split_part(reference, sa.literal_column("'@'"), sa.literal_column("1"))
 
 
-def runs_definition(reference: ColumnElement[str]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+def runs_definition(reference: sa.ColumnElement[str]) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     """The conditions that a column has the definition of the parameters. `definition_values` returns these."""
-    named = definition_name(reference) == bindparam("definition_name", type_=Text())
-    return named, reference.like(bindparam("definition", type_=Text()))
+    named = definition_name(reference) == sa.bindparam("definition_name", type_=sa.Text())
+    return named, reference.like(sa.bindparam("definition", type_=sa.Text()))
 
 
 def definition_values(wanted: DefinitionReference | None) -> dict[str, str | None]:
@@ -134,7 +120,7 @@ def definition_values(wanted: DefinitionReference | None) -> dict[str, str | Non
     return {"definition_name": wanted.name, "definition": f"{wanted.name}@{wanted.version or '%'}"}
 
 
-def _list_index(name: str, *key: Any, include: str, where: str | None = None, **options: Any) -> Index:
+def _list_index(name: str, *key: Any, include: str, where: str | None = None, **options: Any) -> sa.Index:
     """Return an index for lists, by *key* and then by time.
 
     Each contains all columns that the list filters by, so that no other index and no row is read, whatever the filters
@@ -142,11 +128,11 @@ def _list_index(name: str, *key: Any, include: str, where: str | None = None, **
     no order for `tenant IS NULL`.
     """
     if where is not None:
-        options["postgresql_where"] = text(where)
-    return Index(name, *key, *NEWEST, postgresql_include=include.split(), **options)
+        options["postgresql_where"] = sa.text(where)
+    return sa.Index(name, *key, *NEWEST, postgresql_include=include.split(), **options)
 
 
-workflows = Table(
+workflows = sa.Table(
     "workflows",
     metadata,
     WorkflowColumns,
@@ -158,7 +144,7 @@ workflows = Table(
     # A name or a reference may have 1 or 2 kB, and an index row at most 2.7 kB, so these lack columns of the others.
     _list_index(
         "workflows_list_by_name",
-        literal_column("lower(name)").label("lower_name"),
+        sa.literal_column("lower(name)").label("lower_name"),
         include="name status tenant deleted_at parent_id",
         postgresql_ops={"lower_name": "text_pattern_ops"},
     ),
@@ -176,30 +162,30 @@ workflows = Table(
     ),
     _list_index(
         "workflows_list_by_definition",
-        definition_name(literal_column("stored_definition")).label("definition_name"),
+        definition_name(sa.literal_column("stored_definition")).label("definition_name"),
         include="stored_definition status tenant origin_instance deleted_at parent_id",
         where="stored_definition IS NOT NULL",
     ),
     # A workflow's completed_at changes together with its status, so this index makes no other update slower.
-    Index("workflows_by_completed_at", "completed_at", postgresql_where=text("completed_at IS NOT NULL")),
-    Index("workflows_by_owner", "owner", "id", postgresql_where=text("owner IS NOT NULL")),
-    Index(
+    sa.Index("workflows_by_completed_at", "completed_at", postgresql_where=sa.text("completed_at IS NOT NULL")),
+    sa.Index("workflows_by_owner", "owner", "id", postgresql_where=sa.text("owner IS NOT NULL")),
+    sa.Index(
         "workflows_to_admit",
-        *(text("coalesce(tenant, '')"), "started_at", "id"),
+        *(sa.text("coalesce(tenant, '')"), "started_at", "id"),
         postgresql_include=["tenant"],
-        postgresql_where=text("status = 'RUNNING' AND owner IS NULL AND wake_at IS NULL"),
+        postgresql_where=sa.text("status = 'RUNNING' AND owner IS NULL AND wake_at IS NULL"),
     ),
-    Index(
+    sa.Index(
         "workflows_due",  # those that are parked, in the order in which they are due
         "status",
         "wake_at",
         postgresql_include=["feature_level"],
-        postgresql_where=text("wake_at IS NOT NULL"),
+        postgresql_where=sa.text("wake_at IS NOT NULL"),
     ),
     # Those of one parent.
-    Index("workflows_by_parent", "parent_id", "id", postgresql_where=text("parent_id IS NOT NULL")),
+    sa.Index("workflows_by_parent", "parent_id", "id", postgresql_where=sa.text("parent_id IS NOT NULL")),
     # Those that some version doesn't understand, so that such a version finds them without reading all that wait.
-    Index("workflows_by_feature_level", "feature_level", "id", postgresql_where=text("feature_level > 1")),
+    sa.Index("workflows_by_feature_level", "feature_level", "id", postgresql_where=sa.text("feature_level > 1")),
     postgresql_with={
         "fillfactor": "80",
         "autovacuum_vacuum_scale_factor": "0.05",
@@ -208,7 +194,7 @@ workflows = Table(
 )
 
 
-class LabelColumns(TypedColumns):
+class LabelColumns(sa.TypedColumns):
     """The labels of workflows, each as `key:value`. `created_at` is that of the workflow, for lists by label."""
 
     workflow_id = column.uuid()
@@ -216,12 +202,12 @@ class LabelColumns(TypedColumns):
     created_at = column.time(nullable=False)
 
 
-labels = Table(
+labels = sa.Table(
     "labels",
     metadata,
     LabelColumns,
-    PrimaryKeyConstraint("workflow_id", "label"),
-    Index("labels_by_label", "label", "created_at", "workflow_id"),
+    sa.PrimaryKeyConstraint("workflow_id", "label"),
+    sa.Index("labels_by_label", "label", "created_at", "workflow_id"),
 )
 
 _NEW: Final = part_of(workflows, _NewWorkflowColumns)
@@ -229,11 +215,11 @@ STATE: Final = part_of(workflows, _WorkflowStateColumns)
 LOADED: Final = (*STATE, *workflows.c["wake_at", "parent_id", "depth"])
 _FENCE: Final[Columns] = (
     workflows.c.id,
-    Column("fence_owner", Uuid(), info={"of": "decision", "field": "owner"}),
-    Column("fence_epoch", Integer(), info={"of": "decision", "field": "epoch"}),
-    Column("fence_event", Integer(), info={"of": "decision", "field": "last_event"}),
+    sa.Column("fence_owner", sa.Uuid(), info={"of": "decision", "field": "owner"}),
+    sa.Column("fence_epoch", sa.Integer(), info={"of": "decision", "field": "epoch"}),
+    sa.Column("fence_event", sa.Integer(), info={"of": "decision", "field": "last_event"}),
 )
-_CHILD_ENDED_SEEN: Final = Column("child_ended_seen", Integer())
+_CHILD_ENDED_SEEN: Final = sa.Column("child_ended_seen", sa.Integer())
 # The rows of `INSERT` in `statements.engine_statements`, of `CHECKPOINT`, and of `CHECKPOINT_AND_FLOW`.
 NEW_WORKFLOW: Final = RowType("insert_workflow", _NEW + STATE, "config, new, stored, record, state")
 PLAIN_WORKFLOW: Final = RowType("checkpoint_workflow", _FENCE + STATE, "decision, state")

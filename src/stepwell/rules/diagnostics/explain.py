@@ -18,44 +18,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from stepwell.basics.artifacts import parse_artifact_path
+from stepwell.contract import reasons
 from stepwell.contract.enums import OnFailure, ProviderType, StepStatus, TaskPhase, WaitKind, WorkflowStatus
-from stepwell.contract.reasons import (
-    BeingSent,
-    BreakerOpen,
-    DatabaseAway,
-    DiskIsFull,
-    Doing,
-    EvaluatesExpressions,
-    ExplainedStep,
-    Explanation,
-    FailedElsewhere,
-    FollowsUp,
-    HasFailed,
-    IsDelayed,
-    IsDeleted,
-    IsDraining,
-    IsPaused,
-    NotStarted,
-    OtherProcess,
-    OutcomeNotKnown,
-    OwnerDead,
-    ProviderAway,
-    RateLimited,
-    RemoteJob,
-    RunsHere,
-    RunsWorkflow,
-    StepBelow,
-    StepReason,
-    WaitsForAdmission,
-    WaitsForBudget,
-    WaitsForDecision,
-    WaitsForItems,
-    WaitsForRetry,
-    WaitsForSignal,
-    WaitsForSlot,
-    WaitsForSteps,
-    WorkflowReason,
-)
 from stepwell.lifecycle.allowed_verbs import is_allowed
 from stepwell.lifecycle.model import ItemState, Outage, Task, Wait, WorkflowState
 from stepwell.lifecycle.records import StepRecord
@@ -118,15 +82,17 @@ class WorkflowSnapshot(Struct, frozen=True, kw_only=True):
     database_down: bool = False
     disk_full: bool = False
     draining: bool = False
-    waits: Mapping[int, WaitsForSlot | RateLimited | BreakerOpen | EvaluatesExpressions] = {}
+    waits: Mapping[
+        int, reasons.WaitsForSlot | reasons.RateLimited | reasons.BreakerOpen | reasons.EvaluatesExpressions
+    ] = {}
     observations: Mapping[UUID, AttemptObservation] = {}
     in_process_providers: frozenset[ProviderType] = frozenset()
 
 
-def explain(snapshot: WorkflowSnapshot) -> Explanation:
+def explain(snapshot: WorkflowSnapshot) -> reasons.Explanation:
     """Return why the workflow as a whole, and each of its steps, doesn't progress."""
     state = snapshot.state
-    return Explanation(state.id, state.status, _of_workflow(snapshot), list(_Steps(snapshot).explained()))
+    return reasons.Explanation(state.id, state.status, _of_workflow(snapshot), list(_Steps(snapshot).explained()))
 
 
 class RunningChild(NamedTuple):
@@ -148,28 +114,28 @@ def running_children(snapshot: WorkflowSnapshot) -> dict[str, RunningChild]:
     return by_step
 
 
-def waits_below(waits: Iterable[WaitBelow]) -> dict[str, list[StepBelow]]:
+def waits_below(waits: Iterable[WaitBelow]) -> dict[str, list[reasons.StepBelow]]:
     """Return the steps of sub-workflows that wait, by the id of the step at the top that leads to them."""
-    by_step: dict[str, list[StepBelow]] = defaultdict(list)
+    by_step: dict[str, list[reasons.StepBelow]] = defaultdict(list)
     for each in waits:
         reason = _waits_outside(each.wait, each.signal or each.step_id)
-        below = StepBelow(each.workflow_id, each.step_id, each.above, StepStatus.RUNNING, reason)
+        below = reasons.StepBelow(each.workflow_id, each.step_id, each.above, StepStatus.RUNNING, reason)
         by_step[each.above[0].step_id].append(below)
     return by_step
 
 
-def _of_workflow(snapshot: WorkflowSnapshot) -> WorkflowReason | None:
+def _of_workflow(snapshot: WorkflowSnapshot) -> reasons.WorkflowReason | None:
     state, process = snapshot.state, snapshot.elsewhere
     if snapshot.disk_full:
-        return DiskIsFull(detail="The database's disk is full: nothing can be recorded, and so nothing starts.")
+        return reasons.DiskIsFull(detail="The database's disk is full: nothing can be recorded, and so nothing starts.")
     if snapshot.database_down:
-        return DatabaseAway(detail="The database is away: nothing can be recorded, and so nothing starts.")
+        return reasons.DatabaseAway(detail="The database is away: nothing can be recorded, and so nothing starts.")
     if process is not None:
         return _other_process(process) if process.alive else _owner_dead(process)
     if state.waits_for_admission:
         return _waits_for_admission(snapshot)
     if snapshot.draining:
-        return IsDraining(detail="This process is stopping and starts nothing more; the next one goes on.")
+        return reasons.IsDraining(detail="This process is stopping and starts nothing more; the next one goes on.")
     if state.status is WorkflowStatus.PENDING:
         return _NOT_STARTED
     if state.status is WorkflowStatus.PAUSED:
@@ -200,13 +166,13 @@ class _Steps:
         draining = bool(self._failed) and snapshot.on_failure is not OnFailure.CONTINUE
         self._starting = snapshot.state.status is WorkflowStatus.RUNNING and not draining
 
-    def explained(self) -> Iterator[ExplainedStep]:
+    def explained(self) -> Iterator[reasons.ExplainedStep]:
         """Yield the steps that have not ended, whose job is still polled, or that have failed, in definition order."""
         for step in self._snapshot.steps:
             if (reason := self._reason(step)) is not None:
-                yield ExplainedStep(step.resolved.step_id, step.state.status, reason)
+                yield reasons.ExplainedStep(step.resolved.step_id, step.state.status, reason)
 
-    def _reason(self, step: StepRecord) -> StepReason | None:
+    def _reason(self, step: StepRecord) -> reasons.StepReason | None:
         position, status = step.resolved.position, step.state.status
         if status not in _NOT_ENDED:
             if (late := self._abandoned.get(position)) is not None:
@@ -221,7 +187,7 @@ class _Steps:
             return self._of_items(self._items[position], step)
         return self._of_running(step, position)
 
-    def _of_failed(self, step: StepRecord) -> StepReason | None:
+    def _of_failed(self, step: StepRecord) -> reasons.StepReason | None:
         """Return the error of a step that has failed, if the workflow goes on, or resume can continue it."""
         state, error = self._snapshot.state, step.state.error_message
         if state.deleted_at is not None or state.status not in _CONTINUABLE:
@@ -230,9 +196,9 @@ class _Steps:
         if state.status is WorkflowStatus.FAILED and self._resumable:
             then = " Resume runs it again, unless somebody gives it a result by hand, or skips it."
         detail = f"Has failed for good: {(error or 'no error is known').rstrip('.')}.{then}"
-        return HasFailed(detail=detail, steps=[step.resolved.step_id], error=error, failure=None)
+        return reasons.HasFailed(detail=detail, steps=[step.resolved.step_id], error=error, failure=None)
 
-    def _of_running(self, step: StepRecord, position: int) -> StepReason:
+    def _of_running(self, step: StepRecord, position: int) -> reasons.StepReason:
         """Return the reason of a step or an item that runs, at the *position* of its unit."""
         if (waits := self._snapshot.waits.get(position)) is not None:
             return waits
@@ -247,7 +213,7 @@ class _Steps:
             return _provider_away(task.provider, flow.outage, at, step.state.error_message)
         return self._of_attempt(step, task) if task is not None else self._between_attempts(step)
 
-    def _of_items(self, items: Sequence[ItemState], step: StepRecord) -> WaitsForItems:
+    def _of_items(self, items: Sequence[ItemState], step: StepRecord) -> reasons.WaitsForItems:
         counts, codes, first = Counter(item.status for item in items), Counter[str](), ""
         for item in sorted(items, key=lambda item: item.item_key):
             position = unit_position(len(self._statuses), item.item_key)
@@ -262,7 +228,7 @@ class _Steps:
         for_each = None if step.resolved.flow is None else step.resolved.flow.for_each
         stops = failed and for_each is not None and not for_each.collect
         ends = " No further item starts, because one has failed." if stops else ""
-        return WaitsForItems(
+        return reasons.WaitsForItems(
             detail=f"Of {len(items):,} items: {completed:,} completed, {failed:,} failed, {running:,} running, "
             f"{waiting:,} queued, {pending - waiting:,} not started.{ends}{first}",
             total=len(items),
@@ -276,7 +242,7 @@ class _Steps:
     def _unit_of(self, task: Task) -> int:
         return task.position if task.item_key is None else unit_position(len(self._statuses), task.item_key)
 
-    def _of_pending(self, step: StepRecord) -> StepReason:
+    def _of_pending(self, step: StepRecord) -> reasons.StepReason:
         status = self._snapshot.state.status
         if status is WorkflowStatus.PENDING:
             return _NOT_STARTED
@@ -290,14 +256,14 @@ class _Steps:
             failure = self._snapshot.state.failure
             why = f"{_listed(self._failed)} failed" if self._failed else failure or "The workflow has ended"
             then = "resume runs this step" if self._resumable else "nothing new starts"
-            return FailedElsewhere(detail=f"{why}: {then}.", steps=self._failed, failure=failure)
+            return reasons.FailedElsewhere(detail=f"{why}: {then}.", steps=self._failed, failure=failure)
         return self._snapshot.waits.get(step.resolved.position) or self._about_to_start(step)
 
     def _has_ended(self, position: int) -> bool:
         step = self._snapshot.steps[position]
         return has_ended(step.resolved, step.state, self._snapshot.on_failure)
 
-    def _waits_for(self, unfinished: Sequence[int]) -> WaitsForSteps:
+    def _waits_for(self, unfinished: Sequence[int]) -> reasons.WaitsForSteps:
         ended = self._names_of(p for p in unfinished if self._statuses[p] in _STUCK)
         stuck = self._names_of(p for p in unfinished if self._is_stuck(p))
         steps = self._names_of(unfinished)
@@ -306,33 +272,33 @@ class _Steps:
             detail += f" {_listed(ended)} ended without success{': only resume moves that' * self._resumable}."
         elif stuck:
             detail += f" Nothing new starts{f': only resume moves {_listed(stuck)}' * self._resumable}."
-        return WaitsForSteps(detail=detail, unfinished=len(unfinished), steps=steps, stuck=stuck)
+        return reasons.WaitsForSteps(detail=detail, unfinished=len(unfinished), steps=steps, stuck=stuck)
 
     def _is_stuck(self, position: int) -> bool:
         """Return whether only resume lets the step run."""
         status = self._statuses[position]
         return status in _STUCK or (status is StepStatus.PENDING and not self._starting)
 
-    def _about_to_start(self, step: StepRecord) -> StepReason:
+    def _about_to_start(self, step: StepRecord) -> reasons.StepReason:
         snapshot = self._snapshot
         if snapshot.elsewhere is not None:
             return _other_process(snapshot.elsewhere)
         if snapshot.state.waits_for_admission:
             return _waits_for_admission(snapshot)
         if snapshot.draining:
-            return IsDraining(detail="This process is stopping and starts nothing more; the next one runs it.")
+            return reasons.IsDraining(detail="This process is stopping and starts nothing more; the next one runs it.")
         return _runs_here(step.state.attempt + 1, "recording", None)
 
     def _is_late(self, at: datetime) -> bool:
         """Return whether a time has passed that another process should have heeded."""
         return at <= self._snapshot.now and self._snapshot.elsewhere is not None
 
-    def _between_attempts(self, step: StepRecord) -> StepReason:
+    def _between_attempts(self, step: StepRecord) -> reasons.StepReason:
         state, resolved, at = step.state, step.resolved, step.state.next_attempt_at
         if at is None or self._is_late(at):
             return self._about_to_start(step)
         if (error := state.error_message) is not None and error.startswith(TENANT_BUDGET):
-            return WaitsForBudget(detail=f"{error}. The attempt begins at {_time(at)}.", at=at)
+            return reasons.WaitsForBudget(detail=f"{error}. The attempt begins at {_time(at)}.", at=at)
         provider = resolved.fallback if state.on_fallback else resolved.provider
         number, attempts = state.provider_attempts + 1, resolved.max_retries + 1
         to = f" at {provider}, the fallback" if state.on_fallback else "" if provider is None else f" at {provider}"
@@ -340,14 +306,16 @@ class _Steps:
         if state.error_message:
             detail += f" The last error: {state.error_message}"
         error = state.error_message
-        return WaitsForRetry(detail=detail, provider=provider, attempt=number, attempts=attempts, at=at, error=error)
+        return reasons.WaitsForRetry(
+            detail=detail, provider=provider, attempt=number, attempts=attempts, at=at, error=error
+        )
 
-    def _of_attempt(self, step: StepRecord, task: Task) -> StepReason:
+    def _of_attempt(self, step: StepRecord, task: Task) -> reasons.StepReason:
         snapshot, flow = self._snapshot, step.state.flow
         if flow is not None and flow.child is not None and flow.child_since is not None:
             since = _time(flow.child_since)
             detail = f"Has waited for the sub-workflow {flow.child} since {since}."
-            return RunsWorkflow(detail=detail, workflow_id=flow.child, since=flow.child_since)
+            return reasons.RunsWorkflow(detail=detail, workflow_id=flow.child, since=flow.child_since)
         observation = snapshot.observations.get(task.id)
         if observation is not None and observation.waits_for_memory:
             return _runs_here(task.attempt, "waiting_for_memory", task, observation.trouble)
@@ -369,7 +337,7 @@ class _Steps:
         return [self._names[position] for position in islice(positions, _MAX_NAMES)]
 
 
-def _waits_outside(wait: Wait, signal: str) -> StepReason:
+def _waits_outside(wait: Wait, signal: str) -> reasons.StepReason:
     """Return the reason of a step that waits for a decision, for the signal of this name, or for a time."""
     times = f"The wait began at {_time(wait.since)}{'' if wait.until is None else f' and ends at {_time(wait.until)}'}."
     if wait.kind is WaitKind.DECISION:
@@ -377,36 +345,40 @@ def _waits_outside(wait: Wait, signal: str) -> StepReason:
         files = [choice for choice in choices if parse_artifact_path(choice)]
         shown = f"a choice between {len(files)} files" if files == choices else f"a decision: {_listed(choices)}"
         detail = f"Waits for {shown}. {times}"
-        return WaitsForDecision(detail=detail, since=wait.since, until=wait.until, choices=choices)
+        return reasons.WaitsForDecision(detail=detail, since=wait.since, until=wait.until, choices=choices)
     if wait.kind is WaitKind.DELAY:
-        return IsDelayed(detail=f"This is a delay. {times}", since=wait.since, until=wait.until)
+        return reasons.IsDelayed(detail=f"This is a delay. {times}", since=wait.since, until=wait.until)
     detail = f"Waits for the signal '{signal}'. {times}"
-    return WaitsForSignal(detail=detail, name=signal, since=wait.since, until=wait.until)
+    return reasons.WaitsForSignal(detail=detail, name=signal, since=wait.since, until=wait.until)
 
 
-def _provider_away(provider: ProviderType | None, outage: Outage, at: datetime, error: str | None) -> StepReason:
+def _provider_away(
+    provider: ProviderType | None, outage: Outage, at: datetime, error: str | None
+) -> reasons.StepReason:
     detail = f"{provider} has been away since {_time(outage.since)}. Nothing was sent. The attempt is tried again at "
     detail += f"{_time(at)}, and until {_time(outage.until)} no try counts as a failure."
     if error:
         detail += f" The last error: {error}"
-    return ProviderAway(detail=detail, provider=provider, since=outage.since, at=at, until=outage.until, error=error)
+    return reasons.ProviderAway(
+        detail=detail, provider=provider, since=outage.since, at=at, until=outage.until, error=error
+    )
 
 
 def _at_provider(
     task: Task, provider: ProviderType, observation: AttemptObservation | None, snapshot: WorkflowSnapshot
-) -> StepReason:
+) -> reasons.StepReason:
     assert task.sent is not None
     trouble = None if observation is None else observation.trouble
     but = f" The last call had no answer: {trouble}" if trouble else ""
     if task.remote_id is None and task.outcome_unknown:
         detail = f"{provider} was sent attempt {task.attempt} at {_time(task.sent.at)}, and its answer was lost: "
         detail += f"its job is looked for.{but}"
-        return OutcomeNotKnown(
+        return reasons.OutcomeNotKnown(
             detail=detail, attempt=task.attempt, provider=provider, since=task.sent.at, trouble=trouble
         )
     if task.remote_id is None:
         detail = f"{provider} was sent attempt {task.attempt} at {_time(task.sent.at)}, and has not answered yet."
-        return BeingSent(detail=detail, attempt=task.attempt, provider=provider, since=task.sent.at)
+        return reasons.BeingSent(detail=detail, attempt=task.attempt, provider=provider, since=task.sent.at)
     word, since = (None, task.sent.at) if observation is None else (observation.word, observation.since or task.sent.at)
     seconds = round(max((snapshot.now - since).total_seconds(), 0.0), 3)
     if snapshot.elsewhere is not None:
@@ -415,7 +387,7 @@ def _at_provider(
         says = f"is '{word}' for {seconds:.0f} s."
     else:
         says = f"has not been polled yet; it was sent, and has run for {seconds:.0f} s."
-    return RemoteJob(
+    return reasons.RemoteJob(
         detail=f"Job {task.remote_id} at {provider} {says}{but}",
         attempt=task.attempt,
         provider=provider,
@@ -428,9 +400,9 @@ def _at_provider(
     )
 
 
-_NOT_STARTED = NotStarted(detail="The workflow was never started.")
-_DELETED = IsDeleted(detail="The workflow has failed and is deleted: nothing runs the remaining steps.")
-_DOING: Mapping[Doing, str] = {
+_NOT_STARTED = reasons.NotStarted(detail="The workflow was never started.")
+_DELETED = reasons.IsDeleted(detail="The workflow has failed and is deleted: nothing runs the remaining steps.")
+_DOING: Mapping[reasons.Doing, str] = {
     "recording": "its start is being recorded",
     "preparing": "its inputs are being prepared",
     "evaluating_mappings": "its mappings are evaluated in a child process, where tenants take turns",
@@ -440,11 +412,11 @@ _DOING: Mapping[Doing, str] = {
 }
 
 
-def _runs_here(attempt: int, doing: Doing, task: Task | None, trouble: str | None = None) -> RunsHere:
+def _runs_here(attempt: int, doing: reasons.Doing, task: Task | None, trouble: str | None = None) -> reasons.RunsHere:
     but = f" The last call had no answer: {trouble}" if trouble else ""
     since = None if task is None or task.started_at is None else task.started_at
     at = "" if since is None else f", begun at {_time(since)}"
-    return RunsHere(
+    return reasons.RunsHere(
         detail=f"Attempt {attempt}{at}: {_DOING[doing]}.{but}",
         attempt=attempt,
         doing=doing,
@@ -454,41 +426,43 @@ def _runs_here(attempt: int, doing: Doing, task: Task | None, trouble: str | Non
     )
 
 
-def _follows_up(task: Task) -> FollowsUp:
+def _follows_up(task: Task) -> reasons.FollowsUp:
     assert task.follow_up_until is not None
     job = "what may be a job" if task.remote_id is None else f"job {task.remote_id}"
     detail = (
         f"The step has ended; the end of {job} at {task.provider} is waited for until {_time(task.follow_up_until)}."
     )
-    return FollowsUp(detail=detail, provider=task.provider, remote_id=task.remote_id, until=task.follow_up_until)
+    return reasons.FollowsUp(
+        detail=detail, provider=task.provider, remote_id=task.remote_id, until=task.follow_up_until
+    )
 
 
-def _paused(snapshot: WorkflowSnapshot) -> IsPaused:
+def _paused(snapshot: WorkflowSnapshot) -> reasons.IsPaused:
     by, at = snapshot.paused
     who = "" if by is None or at is None else f" by {by} at {_time(at)}"
     if snapshot.state.pauses_for_budget:
         then = "PATCH of config.budget raises it, and resume goes on."
         detail = f"The workflow was paused{who}. {snapshot.state.failure}. {then}"
-        return IsPaused(detail=detail, by=by, at=at, budget=True)
-    return IsPaused(detail=f"The workflow was paused{who}. Resume goes on.", by=by, at=at)
+        return reasons.IsPaused(detail=detail, by=by, at=at, budget=True)
+    return reasons.IsPaused(detail=f"The workflow was paused{who}. Resume goes on.", by=by, at=at)
 
 
-def _waits_for_admission(snapshot: WorkflowSnapshot) -> WaitsForAdmission:
+def _waits_for_admission(snapshot: WorkflowSnapshot) -> reasons.WaitsForAdmission:
     ahead = snapshot.ahead
     where = "" if ahead is None else f" It is number {ahead + 1} of those of its tenant."
-    return WaitsForAdmission(
+    return reasons.WaitsForAdmission(
         detail=f"The workflow waits in the database until a process has a slot for it.{where}",
         position=None if ahead is None else ahead + 1,
     )
 
 
-def _other_process(process: Process) -> OtherProcess:
+def _other_process(process: Process) -> reasons.OtherProcess:
     if process.alive:
         until = "" if process.lease_until is None else f", whose lease ends at {_time(process.lease_until)}"
         detail = f"Process {process.id} runs the workflow{until}; it alone knows more."
     else:
         detail = f"Process {process.id}, which ran it, has ended; another takes the workflow over."
-    return OtherProcess(detail=detail, owner=process.id, lease_until=process.lease_until)
+    return reasons.OtherProcess(detail=detail, owner=process.id, lease_until=process.lease_until)
 
 
 def _who_knows(process: Process) -> str:
@@ -497,13 +471,13 @@ def _who_knows(process: Process) -> str:
     return f"process {process.id}, which looked at it, has ended; another takes the workflow over."
 
 
-def _owner_dead(process: Process) -> OwnerDead:
+def _owner_dead(process: Process) -> reasons.OwnerDead:
     ended = "" if process.lease_until is None else f", its lease at {_time(process.lease_until)}"
     detail = (
         f"Process {process.id}, which ran the workflow, has ended{ended}; another takes it over. After three crashes "
         "within ten minutes, that happens one workflow at a time."
     )
-    return OwnerDead(detail=detail, owner=process.id, lease_until=process.lease_until)
+    return reasons.OwnerDead(detail=detail, owner=process.id, lease_until=process.lease_until)
 
 
 def _failed(snapshot: WorkflowSnapshot) -> list[StepRecord]:
@@ -512,14 +486,14 @@ def _failed(snapshot: WorkflowSnapshot) -> list[StepRecord]:
     return list(islice(failed, _MAX_NAMES))
 
 
-def _has_failed(snapshot: WorkflowSnapshot, then: str) -> HasFailed:
+def _has_failed(snapshot: WorkflowSnapshot, then: str) -> reasons.HasFailed:
     failed, failure = _failed(snapshot), snapshot.state.failure
     names = [step.resolved.step_id for step in failed]
     error = failed[0].state.error_message if failed else None
     why = failure or (f"{_listed(names)} failed for good" if failed else "The workflow has failed")
     if error and not failure:
         why += f": {error}" if len(failed) == 1 else f". The error of {_listed(names[:1])}: {error}"
-    return HasFailed(detail=f"{why.rstrip('.')}. {then}", steps=names, error=error, failure=failure)
+    return reasons.HasFailed(detail=f"{why.rstrip('.')}. {then}", steps=names, error=error, failure=failure)
 
 
 def _listed(names: Sequence[str], total: int | None = None) -> str:

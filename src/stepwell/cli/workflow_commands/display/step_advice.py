@@ -3,25 +3,8 @@
 from uuid import UUID
 
 from stepwell.cli.workflow_commands.recent_workflows import short_id
+from stepwell.contract import reasons
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.contract.reasons import (
-    BreakerOpen,
-    DatabaseAway,
-    DiskIsFull,
-    FailedElsewhere,
-    HasFailed,
-    IsPaused,
-    NotStarted,
-    OutcomeNotKnown,
-    ProviderAway,
-    RateLimited,
-    RunsHere,
-    StepReason,
-    WaitsForAdmission,
-    WaitsForSlot,
-    WaitsForSteps,
-    WorkflowReason,
-)
 from stepwell.lifecycle.allowed_verbs import ALLOWED_FROM
 
 _SLOT_SETTINGS = {
@@ -33,43 +16,45 @@ _SLOT_SETTINGS = {
 _LOCAL_SETTING = "STEPWELL_MAX_LOCAL_STEPS"
 
 
-def step_advice(reason: StepReason, workflow_id: UUID, status: WorkflowStatus) -> str | None:
+def step_advice(reason: reasons.StepReason, workflow_id: UUID, status: WorkflowStatus) -> str | None:
     """Return what to do about the reason of a step; None if the user can only wait. *status* is the workflow's."""
     match reason:
-        case WaitsForSteps(stuck=[_, *_]):
+        case reasons.WaitsForSteps(stuck=[_, *_]):
             return _command("Remove the cause, then", "resume", workflow_id, status)
-        case WaitsForSlot():
+        case reasons.WaitsForSlot():
             setting = _LOCAL_SETTING if reason.limit == "provider" and reason.provider == "LOCAL" else None
             return f"It starts when a slot is free. The limit: {setting or _SLOT_SETTINGS[reason.limit]}"
-        case RateLimited():
+        case reasons.RateLimited():
             return f"It starts by itself. The limit: {_SLOT_SETTINGS['model']}"
-        case BreakerOpen() | ProviderAway():
+        case reasons.BreakerOpen() | reasons.ProviderAway():
             return "It is tried again by itself. For the failures: stepwell providers"
-        case OutcomeNotKnown():
+        case reasons.OutcomeNotKnown():
             return _command("To end it without the answer", "cancel", workflow_id, status)
-        case RunsHere(doing="waiting_for_memory"):
+        case reasons.RunsHere(doing="waiting_for_memory"):
             return "It continues when other work has ended. The limit: STEPWELL_MEMORY_MAX_BYTES"
     return workflow_advice(reason, workflow_id, status)
 
 
-def workflow_advice(reason: WorkflowReason | StepReason, workflow_id: UUID, status: WorkflowStatus) -> str | None:
+def workflow_advice(
+    reason: reasons.WorkflowReason | reasons.StepReason, workflow_id: UUID, status: WorkflowStatus
+) -> str | None:
     """Return what to do about a reason of a workflow in *status*, or of its steps; None if the user can only wait."""
     match reason:
-        case NotStarted():
+        case reasons.NotStarted():
             return _command("To start it", "start", workflow_id, status)
-        case IsPaused(budget=True):
+        case reasons.IsPaused(budget=True):
             return (
                 f"To raise the budget and continue: stepwell budget {short_id(workflow_id)} --max-cost USD=… --resume"
             )
-        case IsPaused():
+        case reasons.IsPaused():
             return _command("To continue it", "resume", workflow_id, status)
-        case HasFailed() | FailedElsewhere():
+        case reasons.HasFailed() | reasons.FailedElsewhere():
             return _command("Remove the cause, then", "resume", workflow_id, status)
-        case WaitsForAdmission():
+        case reasons.WaitsForAdmission():
             return "It starts when other workflows have ended. The limit: STEPWELL_MAX_ACTIVE_WORKFLOWS"
-        case DatabaseAway():
+        case reasons.DatabaseAway():
             return "Check PostgreSQL. Everything continues once it responds."
-        case DiskIsFull():
+        case reasons.DiskIsFull():
             return "Free space on the database's disk. Everything continues after that."
     return None
 
