@@ -3,7 +3,9 @@
 import re
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
@@ -30,6 +32,17 @@ def test_every_command_over_the_api_has_json_and_the_connection(name: str) -> No
     options = {option for parameter in commands_over_the_api()[name].params for option in parameter.opts}
     assert {"--json", "--token", "--profile"} <= options
     assert name == "login" or {"--url", "--data-dir"} <= options
+
+
+@pytest.mark.parametrize("name", sorted(commands_over_the_api()))
+def test_the_function_of_a_command_takes_its_options(name: str) -> None:
+    command = commands_over_the_api()[name]
+    if command.function is None:
+        return
+    module, member = command.function.split(".")
+    function = resolve_name(f"stepwell.cli.workflow_commands.{module}:{member}")
+    own = [parameter.name for parameter in command.params if parameter.name not in {*command.connection, "as_json"}]
+    assert sorted(own) == sorted(list(signature(function).parameters)[1:])
 
 
 def test_help_imports_no_client_no_server_and_no_logs() -> None:

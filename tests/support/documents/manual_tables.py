@@ -154,7 +154,7 @@ def _commands() -> str:
     return _table(["command", "options", "what it does"], rows)
 
 
-def commands_over_the_api() -> dict[str, click.Command]:
+def commands_over_the_api() -> dict[str, ServiceCommand]:
     """Return the commands by name, those of a group behind its name."""
     found = dict[str, click.Command]()
     for name, command in service_commands.commands.items():

@@ -17,14 +17,14 @@ _LIMIT = re.compile(r"([A-Z]{3})=([0-9]+(?:\.[0-9]+)?)")
 
 
 def show_budget(
-    context: CommandContext, name: str, max_cost: Sequence[str], max_attempts: int | None, *, resume: bool
+    context: CommandContext, workflow: str, max_cost: Sequence[str], max_attempts: int | None, *, resume: bool
 ) -> None:
     """Change what the options name, and show the budget. Raises `Refused`."""
-    workflow_id = context.workflow_id(name)
+    workflow_id = context.workflow_id(workflow)
     context.remember(workflow_id)
     if max_cost or max_attempts is not None:
-        workflow = context.client.get(workflow_id, include_steps=False)
-        present: Mapping[str, Any] = workflow.config.get("budget") or {}
+        found = context.client.get(workflow_id, include_steps=False)
+        present: Mapping[str, Any] = found.config.get("budget") or {}
         changed = dict(present) | ({} if max_attempts is None else {"max_attempts": max_attempts})
         changed["max_cost"] = {**(present.get("max_cost") or {}), **_limits(max_cost)}
         context.client.update(workflow_id, budget=changed)

@@ -8,6 +8,7 @@ import click
 
 from stepwell.cli.workflow_commands.service_command import (
     complete_ids,
+    lazy_command,
     optional_workflow_id,
     service_command,
     service_commands,
@@ -52,6 +53,7 @@ _values = click.option(
     help="Set a value in the config of a step, or with inputs.KEY an input: JSON, or else a text. A step id with dots "
     "stands in double quotes. Repeatable.",
 )
+_step = click.argument("step_id", metavar="STEP")
 _dry_run = click.option("--dry-run", is_flag=True, help="Show what would happen, and change nothing.")
 _data = click.option("--data", metavar="JSON", help="Data for the steps that read the result.")
 _wait = click.option("--wait", is_flag=True, help="Wait for the end. Exit code 1 if it is not COMPLETED.")
@@ -132,26 +134,20 @@ def ls(
     list_workflows(context, options, filters)
 
 
-@service_command("show")
+@lazy_command("show", "workflow_report.show")
 @workflow_id
-def show(context: "CommandContext", workflow: str) -> None:
+def show() -> None:
     """Show a workflow: its steps, costs, errors and results."""
-    from stepwell.cli.workflow_commands.workflow_report import show
-
-    show(context, workflow)
 
 
-@service_command("open")
+@lazy_command("open", "open_page.open_page")
 @optional_workflow_id
 @click.option("--print", "print_url", is_flag=True, help="Print the URL, and open nothing.")
-def open_page(context: "CommandContext", workflow: str | None, print_url: bool) -> None:
+def open_page() -> None:
     """Open the web page in a browser: the runs, or the one with this ID.
 
     For the `stepwell up` on this machine, the URL signs in once, within ten minutes. Other services ask for a token.
     """
-    from stepwell.cli.workflow_commands.open_page import open_page
-
-    open_page(context, workflow, print_url=print_url)
 
 
 @service_command("start")
@@ -180,18 +176,13 @@ def resume(context: "CommandContext", workflows: tuple[str, ...], dry_run: bool,
     return _apply(context, "resume", workflows, dry_run=dry_run, wait=wait)
 
 
-@service_command("budget")
+@lazy_command("budget", "budgets.show_budget")
 @workflow_id
 @click.option("--max-cost", multiple=True, help="The most that attempts may cost, like USD=8.00. Repeatable.")
 @click.option("--max-attempts", type=click.IntRange(min=0), help="How many attempts at providers may begin.")
 @click.option("--resume", is_flag=True, help="Continue the workflow with the new budget.")
-def budget(
-    context: "CommandContext", workflow: str, max_cost: tuple[str, ...], max_attempts: int | None, resume: bool
-) -> None:
+def budget() -> None:
     """Show what a workflow has spent of its budget, or change the budget."""
-    from stepwell.cli.workflow_commands.budgets import show_budget
-
-    show_budget(context, workflow, max_cost, max_attempts, resume=resume)
 
 
 @service_command("rerun")
@@ -235,57 +226,43 @@ def _apply(context: "CommandContext", verb: "ControlVerb", workflows: tuple[str,
     return apply_verb(context, verb, workflows, VerbOptions(**options))
 
 
-@service_command("login", connection=("token", "profile"))
+@lazy_command("login", "login.login", connection=("token", "profile"))
 @click.argument("url")
-def login(context: "CommandContext", url: str) -> None:
+def login() -> None:
     """Store URL with a token as a profile, in your config folder. Later commands use it.
 
     The token is read from a hidden prompt, or from stdin if that is no terminal. The service must accept it.
     """
-    from stepwell.cli.workflow_commands.login import login
-
-    login(context, url)
 
 
-@service_command("decisions")
+@lazy_command("decisions", "decision_commands.list_decisions")
 @optional_workflow_id
 @_definition
-def decisions(context: "CommandContext", workflow: str | None, definition: str | None) -> None:
+def decisions() -> None:
     """List the steps that wait for a decision, the longest waiting first: of all workflows, or of one and its
     sub-workflows.
     """
-    from stepwell.cli.workflow_commands.decision_commands import list_decisions
-
-    list_decisions(context, workflow, definition)
 
 
-@service_command("decide")
+@lazy_command("decide", "decision_commands.decide")
 @workflow_id
-@click.argument("step")
+@_step
 @click.argument("choice")
 @click.option("--note", metavar="TEXT", help="Why, for people.")
 @_data
-def decide(
-    context: "CommandContext", workflow: str, step: str, choice: str, note: str | None, data: str | None
-) -> None:
+def decide() -> None:
     """Decide for the STEP of a workflow, which waits for that, once. `decisions` lists the choices.
 
     CHOICE is the name of a choice, or its number. A name that is a number comes first.
     """
-    from stepwell.cli.workflow_commands.decision_commands import decide
-
-    decide(context, workflow, step, choice, note, data)
 
 
-@service_command("signal")
+@lazy_command("signal", "decision_commands.send_signal")
 @workflow_id
 @click.argument("name")
 @_data
-def signal(context: "CommandContext", workflow: str, name: str, data: str | None) -> None:
+def signal() -> None:
     """Send the signal NAME to the step of a workflow that waits for it, or is going to."""
-    from stepwell.cli.workflow_commands.decision_commands import send_signal
-
-    send_signal(context, workflow, name, data)
 
 
 @service_commands.group("step")
@@ -296,11 +273,10 @@ def step() -> None:
     """
 
 
-_step = click.argument("step_id", metavar="STEP")
 _item = click.option("--item", type=click.IntRange(min=0), metavar="N", help="Only this item of the step, from 0.")
 
 
-@service_command("result", group=step)
+@lazy_command("result", "by_hand_commands.give_result", group=step)
 @workflow_id
 @_step
 @_item
@@ -315,26 +291,20 @@ _item = click.option("--item", type=click.IntRange(min=0), metavar="N", help="On
 @click.option("--text", help="Give this text as the result.")
 @click.option("--data", metavar="JSON", help="An object with other members of the result.")
 @_dry_run
-def step_result(context: "CommandContext", workflow: str, step_id: str, item: int | None, **options: Any) -> None:
+def step_result() -> None:
     """Complete the STEP of a workflow with a result that you give."""
-    from stepwell.cli.workflow_commands.by_hand_commands import give_result
-
-    give_result(context, workflow, step_id, item, **options)
 
 
-@service_command("skip", group=step)
+@lazy_command("skip", "by_hand_commands.skip", group=step)
 @workflow_id
 @_step
 @_item
 @_dry_run
-def step_skip(context: "CommandContext", workflow: str, step_id: str, item: int | None, dry_run: bool) -> None:
+def step_skip() -> None:
     """Skip the STEP of a workflow: it counts as done, and `resume` leaves it."""
-    from stepwell.cli.workflow_commands.by_hand_commands import skip
-
-    skip(context, workflow, step_id, item, dry_run=dry_run)
 
 
-@service_command("outputs")
+@lazy_command("outputs", "files.download_outputs")
 @workflow_id
 @click.option(
     "-o",
@@ -351,17 +321,14 @@ def step_skip(context: "CommandContext", workflow: str, step_id: str, item: int 
     metavar="STEP",
     help="Only files of this step and below it: an id, or a path like each/0/large. Repeatable.",
 )
-def outputs(context: "CommandContext", workflow: str, folder: Path | None, steps: tuple[str, ...]) -> None:
+def outputs() -> None:
     """Download the files of a workflow, its items and its sub-workflows, and print where they are.
 
     Each step and item has a folder in DIR. Files that are there already, and complete, aren't downloaded again.
     """
-    from stepwell.cli.workflow_commands.files import download_outputs
-
-    download_outputs(context, workflow, folder, steps)
 
 
-@service_command("upload")
+@lazy_command("upload", "files.upload")
 @click.argument(
     "files",
     metavar="FILE...",
@@ -369,35 +336,28 @@ def outputs(context: "CommandContext", workflow: str, folder: Path | None, steps
     required=True,
     type=click.Path(path_type=Path, exists=True, dir_okay=False, readable=True),
 )
-@click.option("--origin-tenant-id", metavar="TENANT", help="The tenant of the files, for tokens of all tenants.")
-def upload(context: "CommandContext", files: tuple[Path, ...], origin_tenant_id: str | None) -> None:
+@click.option(
+    "--origin-tenant-id", "tenant", metavar="TENANT", help="The tenant of the files, for tokens of all tenants."
+)
+def upload() -> None:
     """Upload files, and print the path of each. Inputs like `base_image_url` take such a path."""
-    from stepwell.cli.workflow_commands.files import upload
-
-    upload(context, files, origin_tenant_id)
 
 
-@service_command("watch")
+@lazy_command("watch", "watch.watch")
 @workflow_id
-def watch(context: "CommandContext", workflow: str) -> int:
+def watch() -> None:
     """Show a workflow live until its end: its steps with their progress, and why they wait.
 
     Without a terminal, it prints a line for each event, then the outcome. With --json, it prints the events and then
     the workflow, one in each line. Exit code 0: it is COMPLETED; 1: it is FAILED or CANCELLED. Ctrl-C ends the display,
     not the workflow.
     """
-    from stepwell.cli.workflow_commands.watch import watch
-
-    return watch(context, workflow)
 
 
-@service_command("top")
+@lazy_command("top", "top.top")
 @click.option("--once", is_flag=True, help="Show it once. This is the default without a terminal and with --json.")
-def top(context: "CommandContext", once: bool) -> None:
+def top() -> None:
     """Show what runs and what waits, live: workflows, steps with their reasons, and providers. Ctrl-C ends it."""
-    from stepwell.cli.workflow_commands.top import top
-
-    top(context, once=once)
 
 
 @service_command("events")
@@ -420,43 +380,31 @@ def events(context: "CommandContext", workflow: str | None, follow: bool, after:
         raise click.UsageError("Name a workflow, or use -f alone to follow the new events of all of them.")
 
 
-@service_command("explain")
+@lazy_command("explain", "listings.explain")
 @workflow_id
-def explain(context: "CommandContext", workflow: str) -> None:
+def explain() -> None:
     """Explain why a workflow and its steps don't progress, and what to do about it."""
-    from stepwell.cli.workflow_commands.listings import explain
-
-    explain(context, workflow)
 
 
-@service_command("tasks")
+@lazy_command("tasks", "listings.list_tasks")
 @workflow_id
 @click.option("--include-deleted", is_flag=True, help="Deleted tasks, too.")
-def tasks(context: "CommandContext", workflow: str, include_deleted: bool) -> None:
+def tasks() -> None:
     """List the tasks of a workflow, oldest first. A task is one attempt at a step."""
-    from stepwell.cli.workflow_commands.listings import list_tasks
-
-    list_tasks(context, workflow, include_deleted=include_deleted)
 
 
-@service_command("items")
+@lazy_command("items", "listings.list_items")
 @workflow_id
-@click.argument("step")
+@_step
 @click.option("--status", "statuses", multiple=True, help="A status, or several with commas. Repeatable: any of them.")
-def items(context: "CommandContext", workflow: str, step: str, statuses: tuple[str, ...]) -> None:
+def items() -> None:
     """List the items of the STEP of a workflow, which runs once for each of them, with their results and errors."""
-    from stepwell.cli.workflow_commands.listings import list_items
-
-    list_items(context, workflow, step, statuses)
 
 
-@service_command("deliveries")
+@lazy_command("deliveries", "listings.list_deliveries")
 @workflow_id
-def deliveries(context: "CommandContext", workflow: str) -> None:
+def deliveries() -> None:
     """List the webhooks of a workflow, those sent and those still to be sent."""
-    from stepwell.cli.workflow_commands.listings import list_deliveries
-
-    list_deliveries(context, workflow)
 
 
 @service_command("redeliver")
@@ -490,12 +438,9 @@ def providers() -> None:
     """List the providers of a service, or check one with a small paid job."""
 
 
-@service_command("list", group=providers)
-def list_providers(context: "CommandContext") -> None:
+@lazy_command("list", "listings.list_providers", group=providers)
+def list_providers() -> None:
     """List the providers, with their slots, models, circuit breakers and refused keys."""
-    from stepwell.cli.workflow_commands.listings import list_providers
-
-    list_providers(context)
 
 
 @providers.command("check")
@@ -525,7 +470,7 @@ def check_provider(**options: Any) -> int:
         return check_provider(settings, CheckOptions(**options), signals)
 
 
-@service_command("costs")
+@lazy_command("costs", "listings.list_costs")
 @click.option("--from", "since", metavar="DAY", help="Only attempts that ended on this day (UTC) or later.")
 @click.option("--to", "until", metavar="DAY", help="Only attempts that ended before this day (UTC).")
 @click.option(
@@ -536,10 +481,5 @@ def check_provider(**options: Any) -> int:
     help="What to sum by. Repeatable. Without it, there is one sum for each currency.",
 )
 @_definition
-def costs(
-    context: "CommandContext", since: str | None, until: str | None, keys: tuple[str, ...], definition: str | None
-) -> None:
+def costs() -> None:
     """Show the costs of attempts at providers, as exact sums by currency."""
-    from stepwell.cli.workflow_commands.listings import list_costs
-
-    list_costs(context, since, until, keys, definition)

@@ -4,7 +4,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from stepwell.cli.workflow_commands.service_command import service_command, service_commands
+from stepwell.cli.workflow_commands.service_command import lazy_command, service_command, service_commands
 
 # ruff: noqa: PLC0415 - a command imports its implementation when it runs
 # ruff: noqa: FBT001 - a flag is an option
@@ -43,45 +43,33 @@ def put_definition(
         raise click.UsageError("Name a definition and a file, or use --example.")
 
 
-@service_command("ls", group=definitions)
+@lazy_command("ls", "stored_definitions.list_all", group=definitions)
 @click.option("--name", help="The beginning of the name.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label. Repeatable: all of them.")
 @click.option("--archived", is_flag=True, help="Only archived ones.")
-def list_definitions(context: "CommandContext", name: str | None, labels: tuple[str, ...], archived: bool) -> None:
+def list_definitions() -> None:
     """List the stored definitions, ordered by name."""
-    from stepwell.cli.workflow_commands.stored_definitions import list_all
-
-    list_all(context, name, labels, archived=archived)
 
 
-@service_command("show", group=definitions)
+@lazy_command("show", "stored_definitions.show", group=definitions)
 @click.argument("name", metavar="NAME[@VERSION]")
-def show_definition(context: "CommandContext", name: str) -> None:
+def show_definition() -> None:
     """Print a stored definition in its newest version, or in another one."""
-    from stepwell.cli.workflow_commands.stored_definitions import show
-
-    show(context, name)
 
 
-@service_command("diff", group=definitions)
+@lazy_command("diff", "stored_definitions.compare", group=definitions)
 @_name
 @click.argument("old", type=click.IntRange(min=1))
 @click.argument("new", type=click.IntRange(min=1))
-def compare_definitions(context: "CommandContext", name: str, old: int, new: int) -> None:
+def compare_definitions() -> None:
     """Print the difference between the versions OLD and NEW of a stored definition."""
-    from stepwell.cli.workflow_commands.stored_definitions import compare
-
-    compare(context, name, old, new)
 
 
-@service_command("pin", group=definitions)
+@lazy_command("pin", "stored_definitions.pin", group=definitions)
 @_name
 @click.argument("version")
-def pin_definition(context: "CommandContext", name: str, version: str) -> None:
+def pin_definition() -> None:
     """Make VERSION, a number or `newest`, the default version of a stored definition."""
-    from stepwell.cli.workflow_commands.stored_definitions import pin
-
-    pin(context, name, version)
 
 
 @service_command("archive", group=definitions)
@@ -94,11 +82,8 @@ def archive_definition(context: "CommandContext", name: str, undo: bool) -> None
     change(context, name, archived=not undo)
 
 
-@service_command("rm", group=definitions)
+@lazy_command("rm", "stored_definitions.delete", group=definitions)
 @_name
 @click.option("--yes", is_flag=True, help="Delete without asking. Required if there is no terminal.")
-def delete_definition(context: "CommandContext", name: str, yes: bool) -> None:
+def delete_definition() -> None:
     """Delete a stored definition with all its versions, after a question."""
-    from stepwell.cli.workflow_commands.stored_definitions import delete
-
-    delete(context, name, yes=yes)

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Concatenate, Final
 
 import click
@@ -37,12 +39,15 @@ service_commands: Final = click.Group()
 class ServiceCommand(click.Command):
     """A command over the API, with the options that all such commands have.
 
-    Its callback gets the `CommandContext` first, then its own options. It returns an exit code; None is 0.
+    Its callback gets the `CommandContext` first, then its own options. It returns an exit code; None is 0. `function`
+    is that of `lazy_command`.
     """
+
+    function: str | None = None
 
     def __init__(self, name: str | None, *, connection: Sequence[str], **settings: Any) -> None:
         super().__init__(name, **settings)
-        self._connection = connection
+        self.connection = connection
         self.params += [*(CONNECTION[each] for each in connection), _JSON]
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -52,7 +57,7 @@ class ServiceCommand(click.Command):
         _check_texts(ctx)
         own = dict(ctx.params)
         as_json = own.pop("as_json")
-        options = ConnectionOptions(**{name: own.pop(name) for name in self._connection})
+        options = ConnectionOptions(**{name: own.pop(name) for name in self.connection})
         callback = self.callback
         assert callback is not None
         return run_command(options, lambda context: ctx.invoke(callback, context, **own), as_json=as_json)
@@ -75,6 +80,29 @@ def service_command(
     def declare(callback: Callable[Concatenate["CommandContext", ...], int | None]) -> ServiceCommand:
         command = click.command(name, cls=ServiceCommand, connection=connection)(callback)
         group.add_command(command)
+        return command
+
+    return declare
+
+
+def lazy_command(
+    name: str, function: str, *, connection: Sequence[str] = tuple(CONNECTION), group: click.Group = service_commands
+) -> Callable[[Callable[[], None]], ServiceCommand]:
+    """Declare the command *name* and add it to *group*. It calls *function* of this package, like "listings.explain".
+
+    The function gets the `CommandContext`, and the options by their names. Its module is imported when the command
+    runs. The docstring of the decorated function is the command's help.
+    """
+
+    def declare(described: Callable[[], None]) -> ServiceCommand:
+        @wraps(described)
+        def call(context: "CommandContext", **options: Any) -> int | None:
+            module, member = function.split(".")
+            result: int | None = resolve_name(f"{__package__}.{module}:{member}")(context, **options)
+            return result
+
+        command = service_command(name, connection=connection, group=group)(call)
+        command.function = function
         return command
 
     return declare

@@ -25,10 +25,10 @@ from stepwell.contract.workflows import WorkflowPublic, WorkflowStepPublic
 _MAX_RESULT = 2_000  # characters
 
 
-def show(context: CommandContext, name: str) -> None:
-    workflow = context.client.get(context.workflow_id(name))
-    context.remember(workflow.id)
-    context.show(workflow, render_workflow)
+def show(context: CommandContext, workflow: str) -> None:
+    found = context.client.get(context.workflow_id(workflow))
+    context.remember(found.id)
+    context.show(found, render_workflow)
 
 
 def render_workflow(workflow: WorkflowPublic) -> RenderableType:
