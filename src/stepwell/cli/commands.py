@@ -184,58 +184,41 @@ def _print_list(descriptions: Mapping[str, str]) -> None:
         print_result(f"{name:<{width}}  {description}")
 
 
-@cli.command()
+@cli.command(context_settings={"show_default": True})
 @click.option(
     "--shape",
     type=click.Choice([shape.value for shape in Shape]),
     default="chain",
-    show_default=True,
     help="The shape of the workflows: which steps depend on which.",
 )
+@click.option("--workflows", type=click.IntRange(min=1), default=200, help="The number of workflows.")
+@click.option("--steps", type=click.IntRange(1, 10_000), default=20, help="Steps of each workflow.")
+@click.option("--concurrency", type=click.IntRange(1, 10_000), default=200, help="Workflows that run at a time.")
 @click.option(
-    "--workflows", type=click.IntRange(min=1), default=200, show_default=True, help="The number of workflows."
-)
-@click.option("--steps", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Steps of each workflow.")
-@click.option(
-    "--concurrency",
-    type=click.IntRange(1, 10_000),
-    default=200,
-    show_default=True,
-    help="Workflows that run at a time.",
-)
-@click.option(
-    "--payload",
-    type=click.IntRange(0, 1_000_000),
-    default=0,
-    show_default=True,
-    help="The size of each step's result, in bytes.",
+    "--payload", type=click.IntRange(0, 1_000_000), default=0, help="The size of each step's result, in bytes."
 )
 @click.option(
     "--work",
     type=click.Choice([work.value for work in Work]),
     default="nothing",
-    show_default=True,
     help="The work of each step: none, an image by LOCAL, or a wait of a tenth of a second.",
 )
 @click.option(
     "--image-size",
     type=click.IntRange(16, 4_096),
     default=1024,
-    show_default=True,
     help="The width and height of an image, in pixels. The default is that of LOCAL.",
 )
 @click.option(
     "--processes",
     type=click.IntRange(1, 64),
     default=1,
-    show_default=True,
     help="Processes that run the engine, on one database. The workflows are divided among them.",
 )
 @click.option(
     "--executor",
     type=click.Choice(["inline", "celery"]),
     default="inline",
-    show_default=True,
     help="Where images are made: by the processes of the engine, or by a Celery worker. Steps that do nothing have no "
     "executor. celery needs STEPWELL_CELERY_BROKER_URL or a Redis server.",
 )

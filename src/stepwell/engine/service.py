@@ -12,6 +12,7 @@ The table "A verb" of `.github/ARCHITECTURE.md` lists what a new verb needs.
 import asyncio
 from contextlib import suppress
 from functools import partial
+from typing import Literal
 from uuid import UUID
 
 from msgspec import UNSET, Struct, json, structs, to_builtins
@@ -49,6 +50,7 @@ from stepwell.engine.explain.dry_run import DryRunner
 from stepwell.engine.explain.explainer import Explainer
 from stepwell.engine.explain.limit_use import ProviderStatusReader, TenantLimitsReader
 from stepwell.engine.explain.planner import Planner
+from stepwell.engine.explain.verb_forecast import input_of
 from stepwell.engine.files.cleanup_runner import CleanupRunner
 from stepwell.engine.files.definition_files import DefinitionFiles, may_have_files, refusing_deleted_files
 from stepwell.engine.files.ends_by_hand import EndsByHand, WantedEnd
@@ -59,7 +61,7 @@ from stepwell.engine.reads.shared_reads import SharedPage, SharedReads, Workflow
 from stepwell.engine.webhooks.service import WebhookService
 from stepwell.lifecycle.allowed_verbs import ALLOWED_FROM
 from stepwell.lifecycle.cleanup_records import empty_report
-from stepwell.lifecycle.inputs import Cancel, Cleanup, Decide, EndByHand, Pause, Resume, Signal, Start, Update
+from stepwell.lifecycle.inputs import Cleanup, Decide, EndByHand, Signal, Start, Update
 from stepwell.lifecycle.peer_commands import ClientVerb, ProviderCallback, VerbApplied, VerbRefused, error_of
 from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions
 from stepwell.lifecycle.records import StepRecord, WorkflowRecord
@@ -159,29 +161,16 @@ class WorkflowService(Struct, eq=False, kw_only=True):
                 await self.access.insert(scope, bundle.workflow, bundle.new, bundle.committed, preconditions.claim)
         return bundle.new.record
 
-    async def start(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
+    async def perform(
+        self,
+        scope: TenantScope,
+        actor: str,
+        workflow_id: UUID,
+        verb: Literal["start", "pause", "resume", "cancel"],
+        preconditions: Preconditions = NO_PRECONDITIONS,
     ) -> FoundWorkflow:
-        """Start a PENDING workflow."""
-        return await self._verb(scope, workflow_id, Start(actor, self._new_id(), None), preconditions)
-
-    async def pause(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
-    ) -> FoundWorkflow:
-        """Pause a RUNNING workflow: nothing new starts, and running steps finish."""
-        return await self._verb(scope, workflow_id, Pause(actor), preconditions)
-
-    async def resume(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
-    ) -> FoundWorkflow:
-        """Resume a FAILED or PAUSED workflow. COMPLETED steps never run again."""
-        return await self._verb(scope, workflow_id, Resume(actor, self._new_id(), None), preconditions)
-
-    async def cancel(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
-    ) -> FoundWorkflow:
-        """Cancel a PENDING or RUNNING workflow, and its jobs at providers."""
-        return await self._verb(scope, workflow_id, Cancel(actor), preconditions)
+        """Start, pause, resume or cancel a workflow. Which process runs it is decided where the verb is applied."""
+        return await self._verb(scope, workflow_id, input_of(verb, actor, self._new_id(), None), preconditions)
 
     async def update(
         self,

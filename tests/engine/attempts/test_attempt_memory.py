@@ -193,7 +193,7 @@ async def test_results_wait_for_memory_until_earlier_ones_are_stored_while_anoth
 
     monkeypatch.setattr(store, "write", write_small)
     # Not by the API: the response needs memory, too.
-    await service.app.services.workflows.start(EVERY_TENANT, "alice", workflow_id)
+    await service.app.services.workflows.perform(EVERY_TENANT, "alice", workflow_id, "start")
     await eventually(lambda: governor.waiting > 0)
     assert governor.held <= TOGETHER
     small = await service.create(passthrough_step("a", text="x"), passthrough_step("b", "a"), origin_tenant_id="small")

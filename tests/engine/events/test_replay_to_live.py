@@ -59,7 +59,7 @@ class Run:
                 if wanted <= self.events:
                     event.set()
         await engine.workflows.update(EVERY_TENANT, "x", self.workflow_id, WorkflowUpdate(name="at last"))
-        await engine.workflows.cancel(EVERY_TENANT, "x", self.workflow_id)
+        await engine.workflows.perform(EVERY_TENANT, "x", self.workflow_id, "cancel")
 
     async def follow(self) -> tuple[int, list[Frame]]:
         """Connect at a random moment, and read all events after a random one. Return that one and the frames."""

@@ -93,10 +93,10 @@ class Race:
     async def verb(self, verb: str) -> int:
         engine, arguments = self.engine, (EVERY_TENANT, "alice", self.workflow_id)
         calls: dict[str, Callable[[], Awaitable[object]]] = {
-            "start": lambda: engine.workflows.start(*arguments),
-            "pause": lambda: engine.workflows.pause(*arguments),
-            "resume": lambda: engine.workflows.resume(*arguments),
-            "cancel": lambda: engine.workflows.cancel(*arguments),
+            "start": lambda: engine.workflows.perform(*arguments, "start"),
+            "pause": lambda: engine.workflows.perform(*arguments, "pause"),
+            "resume": lambda: engine.workflows.perform(*arguments, "resume"),
+            "cancel": lambda: engine.workflows.perform(*arguments, "cancel"),
             "update": lambda: engine.workflows.update(*arguments, WorkflowUpdate(name="m")),
             "cleanup": lambda: engine.workflows.cleanup(*arguments, cleanup_tasks=self.rng.random() < 0.5),
         }

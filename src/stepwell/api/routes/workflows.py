@@ -1,10 +1,10 @@
 """The operations on workflows: the eight of the API contract, counts, the definition, and the deletion of all data."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import Literal
 from uuid import UUID
 
 from litestar import Response
@@ -39,7 +39,6 @@ from stepwell.api.routes.list_query import FilterQuery, ListQuery, list_links
 from stepwell.api.routes.usage import RATE_LIMIT_HEADERS, show_rate_limit
 from stepwell.basics.errors import DefinitionArchived, Forbidden, InvalidRequest, TooManyValues
 from stepwell.basics.idempotency import StoredResponse
-from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.definition import CreateWorkflow, WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.problems import DefinitionWarning
@@ -57,8 +56,6 @@ from stepwell.engine.reads.shared_reads import SharedPage
 from stepwell.engine.service import Services
 from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions
 from stepwell.rules.large_workflow_records import FoundWorkflow, LargeWorkflow
-
-_Verb: TypeAlias = Callable[[TenantScope, str, UUID, Preconditions], Awaitable[FoundWorkflow]]
 
 TAG = "workflows"
 BASE = "/api/v1/workflows/"
@@ -317,10 +314,9 @@ def _verb_handler(operation: Operation, verb: Literal["start", "pause", "resume"
         workflow_id = _workflow_id(request)
         parse_query(request.scope["query_string"], VerbQuery)
         await ignore_empty_body(request)
-        method: _Verb = getattr(services.workflows, verb)
-        return await respond(
-            request, services, await method(request.user.scope, request.user.subject, workflow_id, preconditions)
-        )
+        scope, subject = request.user.scope, request.user.subject
+        workflow = await services.workflows.perform(scope, subject, workflow_id, verb, preconditions)
+        return await respond(request, services, workflow)
 
     return perform
 

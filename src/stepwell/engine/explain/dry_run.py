@@ -21,7 +21,7 @@ from stepwell.engine.execution.workflow_access import RunsElsewhere
 from stepwell.engine.explain.nested_dry_runs import NestedDryRuns
 from stepwell.engine.explain.owner_requests import OwnerRequests
 from stepwell.engine.explain.verb_forecast import forecast_verb, input_of
-from stepwell.lifecycle.inputs import EndByHand
+from stepwell.lifecycle.inputs import SERVICE, EndByHand
 from stepwell.lifecycle.peer_commands import ClientVerb, DryRunRequest
 from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions, Version
 from stepwell.lifecycle.records import LoadedWorkflow
@@ -74,7 +74,7 @@ class DryRunner(Struct, eq=False, kw_only=True):
                 assert by_hand is not None
                 verb_input = by_hand
             case _:
-                verb_input = input_of(verb, self.new_id(now), self.owner, cleanup_tasks=cleanup_tasks)
+                verb_input = input_of(verb, SERVICE, self.new_id(now), self.owner, cleanup_tasks=cleanup_tasks)
         apply = partial(forecast_verb, verb, loaded, [verb_input], now)
         forecast = await off_loop(apply, steps=loaded.unit_count)
         owner = TenantScope(loaded.tenant)

@@ -170,7 +170,7 @@ class NestedDryRuns:
         give_up = GiveUp("the workflow that runs this one was cancelled", cancels=True)
         if verb == "cancel":
             return [give_up]
-        own = input_of(verb, self._new_id(self._clock.now()), self._owner, cleanup_tasks=True)
+        own = input_of(verb, SERVICE, self._new_id(self._clock.now()), self._owner, cleanup_tasks=True)
         must_end = verb == "cleanup" and status in (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED)
         return [give_up, own] if must_end else [own]
 

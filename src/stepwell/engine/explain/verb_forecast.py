@@ -13,7 +13,7 @@ from stepwell.definition.validation.item_rules import known_count
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.effects import Evaluate
-from stepwell.lifecycle.inputs import SERVICE, Cancel, Cleanup, Pause, Resume, Start
+from stepwell.lifecycle.inputs import Cancel, Cleanup, Pause, Resume, Start
 from stepwell.lifecycle.items import ItemGroup
 from stepwell.lifecycle.model import ItemState, StepState
 from stepwell.lifecycle.peer_commands import ClientVerb
@@ -49,19 +49,21 @@ class VerbForecast(Struct, frozen=True):
     new: Sequence[NewChild] = ()
 
 
-def input_of(verb: ControlVerb, new_id: UUID, owner: UUID, *, cleanup_tasks: bool) -> ClientVerb:
+def input_of(
+    verb: ControlVerb, actor: str, new_id: UUID, owner: UUID | None, *, cleanup_tasks: bool = False
+) -> ClientVerb:
     """Return the input of the *verb*, for the process *owner*. *new_id* is that of the execution that it may begin."""
     match verb:
         case "start":
-            return Start(SERVICE, new_id, owner)
+            return Start(actor, new_id, owner)
         case "pause":
-            return Pause(SERVICE)
+            return Pause(actor)
         case "resume":
-            return Resume(SERVICE, new_id, owner)
+            return Resume(actor, new_id, owner)
         case "cancel":
-            return Cancel(SERVICE)
+            return Cancel(actor)
         case "cleanup":
-            return Cleanup(SERVICE, cleanup_tasks)
+            return Cleanup(actor, cleanup_tasks)
 
 
 def forecast_verb(
