@@ -179,14 +179,7 @@ class Engine:
         self.limits = LimitDivider(database.limits, self.lease, self.step_queue, clock, self.scheduler)
         self.breakers = BreakerMessages(self.health, clock, self.coordination, self.scheduler.dispatcher)
         self.ownership = Ownership(
-            store,
-            self.scheduler,
-            self.lease,
-            self.claims,
-            self.coordination,
-            clock,
-            self.runner,
-            limits=self.limits,
+            store, self.scheduler, self.lease, self.claims, self.coordination, clock, self.runner, limits=self.limits
         )
 
     def _build_runner(self, process: ProcessInfo, stores: Stores, files: FileAccess) -> AttemptRunner:

@@ -279,12 +279,7 @@ class CallFailed(StepwellError):
     """
 
     def __init__(
-        self,
-        message: str,
-        *,
-        forgotten: bool = False,
-        retry_after_s: float | None = None,
-        provider_away: bool = False,
+        self, message: str, *, forgotten: bool = False, retry_after_s: float | None = None, provider_away: bool = False
     ) -> None:
         super().__init__(message)
         self.forgotten, self.retry_after_s = forgotten, _seconds(retry_after_s)

@@ -74,8 +74,7 @@ def of_all_processes(parts: Sequence[Measurements]) -> Measurements:
     assert len(counts) == len(parts)
     return Measurements(
         Counts(
-            ended_s - began_s,
-            *(sum(getattr(part, name) for part in counts) for name in Counts.__struct_fields__[1:]),
+            ended_s - began_s, *(sum(getattr(part, name) for part in counts) for name in Counts.__struct_fields__[1:])
         ),
         [lag for part in parts for lag in part.lags_s],
         began_s,

@@ -10,13 +10,7 @@ from stepwell.basics.errors import Unavailable
 from stepwell.cli.data_folder import open_folder
 from stepwell.cli.errors import FAILED, MISUSED, Refused, os_errors
 from stepwell.cli.output import print_message, print_result
-from stepwell.cli.postgres import (
-    embedded_postgres,
-    migrate_embedded,
-    own_or_running_server,
-    postgres_errors,
-    server_on,
-)
+from stepwell.cli.postgres import embedded_postgres, migrate_embedded, own_or_running_server, postgres_errors, server_on
 from stepwell.cli.serve import prepare_configured_database
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.cli.user_files import open_staged

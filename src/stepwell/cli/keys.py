@@ -48,9 +48,7 @@ def keys_of_settings(settings: Settings) -> ServiceKeys:
     `check_keys` must have passed with *required*.
     """
     return ServiceKeys(
-        settings,
-        _url_secret(settings.url_secret or settings.jwt_secret or ""),
-        settings.jwt_secret is not None,
+        settings, _url_secret(settings.url_secret or settings.jwt_secret or ""), settings.jwt_secret is not None
     )
 
 

@@ -32,16 +32,7 @@ from stepwell.engine.attempts.checked_provider import CheckedProvider
 from stepwell.lifecycle.model import Sent
 from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.persistence.clock import DatabaseClock, uuid7
-from stepwell.ports.providers import (
-    Attempt,
-    CancelAnswer,
-    Finished,
-    Job,
-    JobState,
-    JobStatus,
-    Provider,
-    RemoteProvider,
-)
+from stepwell.ports.providers import Attempt, CancelAnswer, Finished, Job, JobState, JobStatus, Provider, RemoteProvider
 from stepwell.providers.factory import build_providers
 from stepwell.providers.installed_providers import installed_providers
 from stepwell.providers.registry import is_in_process

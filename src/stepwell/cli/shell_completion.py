@@ -22,7 +22,7 @@ _stepwell_completion_at() {
 }
 
 complete -o nosort -F _stepwell_completion_at stepwell
-""",
+"""
 }
 # A shell without a configuration has not loaded zsh's completion.
 _BEFORE: Final[Mapping[str, str]] = {

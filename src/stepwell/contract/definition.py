@@ -97,8 +97,7 @@ MAX_RUNS: Final = 20
 
 class Repeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     until: Annotated[
-        _ResultExpression,
-        about("JMESPath over the step's own result: the step runs again until the value is true"),
+        _ResultExpression, about("JMESPath over the step's own result: the step runs again until the value is true")
     ]
     max: Annotated[int, Meta(ge=1, le=MAX_RUNS, description="How often the step runs at most")]
     best: Annotated[
@@ -161,19 +160,16 @@ class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_f
         Annotated[int, Meta(ge=0, le=20, description="Maximum retry attempts for this step (default 3)")] | UnsetType
     ) = UNSET
     provider_config: Annotated[
-        JsonObject | None,
-        about("Provider-specific configuration (provider_type, fal_app_id, etc.)"),
+        JsonObject | None, about("Provider-specific configuration (provider_type, fal_app_id, etc.)")
     ] = None
     active_provider_capabilities: Annotated[
         list[str] | None, about("Capabilities the provider must offer for this step")
     ] = None
     fallback_provider_type: Annotated[
-        ProviderType | None,
-        about("Fallback provider activated when primary exhausts all retries."),
+        ProviderType | None, about("Fallback provider activated when primary exhausts all retries.")
     ] = None
     fallback_provider_config: Annotated[
-        JsonObject | None,
-        about("Provider-specific config for the fallback provider. Needs fallback_provider_type."),
+        JsonObject | None, about("Provider-specific config for the fallback provider. Needs fallback_provider_type.")
     ] = None
     fallback_provider_capabilities: Annotated[
         list[str] | None, about("Capabilities for the fallback provider. They need fallback_provider_type.")
@@ -237,8 +233,7 @@ class CreateWorkflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     config: GlobalConfig = field(default_factory=dict)
     origin_zone: Annotated[Annotated[str, Meta(max_length=50)] | None, about("Origin zone identifier")] = None
     origin_tenant_id: Annotated[
-        Annotated[str, Meta(max_length=100)] | None,
-        about("Tenant identifier for multi-tenant setups"),
+        Annotated[str, Meta(max_length=100)] | None, about("Tenant identifier for multi-tenant setups")
     ] = None
     origin_reference: Annotated[
         Annotated[str, Meta(max_length=512)] | None, about("External reference ID for tracking")

@@ -67,8 +67,7 @@ class DeliveryPublic(Struct, frozen=True):
     event_id: Annotated[int, about("The id of its event in the workflow's history")]
     type: EventType
     status: Annotated[
-        DeliveryStatus,
-        about("FAILED: no attempt is left. STOPPED: the receiver sent 410, or webhook_url was removed"),
+        DeliveryStatus, about("FAILED: no attempt is left. STOPPED: the receiver sent 410, or webhook_url was removed")
     ]
     next_at: Annotated[Time, about("The time of the next attempt; null if there is none")] | None
     created_at: Time

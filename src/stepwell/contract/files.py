@@ -12,8 +12,7 @@ class CreateArtifactLink(Struct, frozen=True, forbid_unknown_fields=True):
     path: Annotated[str, Meta(min_length=1, description="The path of the file, as in results")]
     ttl_s: (
         Annotated[
-            int,
-            Meta(ge=1, description="How long the URL is valid; at most and by default STEPWELL_SIGNED_URL_TTL_S"),
+            int, Meta(ge=1, description="How long the URL is valid; at most and by default STEPWELL_SIGNED_URL_TTL_S")
         ]
         | None
     ) = None

@@ -26,11 +26,7 @@ class Permission(StrEnum):
     APPROVE = "workflows:approve", "only to decide, and to list what waits for a decision", WRITE[0]
     READ_DEFINITIONS = "definitions:read", "to read stored definitions"
     WRITE_DEFINITIONS = "definitions:write", "to store, change and delete definitions"
-    RUN = (
-        "definitions:run",
-        "only to run the definitions in the claim `definitions`, see below",
-        WRITE[0],
-    )
+    RUN = ("definitions:run", "only to run the definitions in the claim `definitions`, see below", WRITE[0])
 
     def is_in(self, granted: Collection[str]) -> bool:
         """Return whether *granted* scopes allow what this one does."""

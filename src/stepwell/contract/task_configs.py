@@ -201,16 +201,14 @@ class SignalConfig(StepConfig, frozen=True, kw_only=True):
     name: SignalName | None = None
     timeout_s: WaitTimeout | None = None
     on_timeout: Annotated[
-        Literal["fail", "continue"],
-        about("After timeout_s: whether the step fails or has no data"),
+        Literal["fail", "continue"], about("After timeout_s: whether the step fails or has no data")
     ] = "fail"
 
 
 WaitEnd: TypeAlias = Annotated[
     str,
     Meta(
-        max_length=64,
-        description="When the wait ends, as 2026-11-27T18:00:00Z. A time that has passed ends it at once",
+        max_length=64, description="When the wait ends, as 2026-11-27T18:00:00Z. A time that has passed ends it at once"
     ),
 ]
 
@@ -231,12 +229,10 @@ class SubworkflowConfig(StepConfig, frozen=True, kw_only=True):
         ),
     ] = None
     definition: Annotated[
-        DefinitionReference | None,
-        about("The stored definition of the sub-workflow, instead of workflow"),
+        DefinitionReference | None, about("The stored definition of the sub-workflow, instead of workflow")
     ] = None
     inputs: Annotated[
-        dict[str, Any] | None,
-        about("Members of the sub-workflow's inputs, instead of those that its definition has"),
+        dict[str, Any] | None, about("Members of the sub-workflow's inputs, instead of those that its definition has")
     ] = None
 
 

@@ -98,8 +98,7 @@ class TaskPublic(Struct, kw_only=True):
     status: TaskStatus
     phase: TaskPhase
     seed: Annotated[
-        int | None,
-        about("The seed of the attempt: that of its inputs, else a random one; null without a provider"),
+        int | None, about("The seed of the attempt: that of its inputs, else a random one; null without a provider")
     ]
     remote_id: str | None
     outcome_unknown: bool

@@ -83,13 +83,7 @@ class Deliveries(Protocol):
         """Return the address to which the delivery of that event would be sent now. Raises `NotFound`."""
 
     async def redeliver(
-        self,
-        scope: TenantScope,
-        workflow_id: UUID,
-        event_id: int,
-        lane: str,
-        owner: UUID,
-        preconditions: Preconditions,
+        self, scope: TenantScope, workflow_id: UUID, event_id: int, lane: str, owner: UUID, preconditions: Preconditions
     ) -> DeliveryPublic:
         """Make a delivery PENDING and due now, with the full number of attempts. *owner* sends it.
 

@@ -178,9 +178,7 @@ class Settings(ExecutorSettings, frozen=True, kw_only=True):
         ),
     ] = 20_000
     max_waiting_s: Annotated[
-        float,
-        Meta(ge=1, le=2_592_000),
-        about("How long workflows of a tenant may wait until further ones are a 429"),
+        float, Meta(ge=1, le=2_592_000), about("How long workflows of a tenant may wait until further ones are a 429")
     ] = 3_600.0
     database_slow_s: Annotated[
         float,
@@ -318,8 +316,7 @@ class Settings(ExecutorSettings, frozen=True, kw_only=True):
         ),
     ] = field(default_factory=TenantBudgets)
     allowed_cidrs: Annotated[
-        Networks,
-        about("Private networks that inputs, outputs and webhooks may lead to, like `10.0.0.0/8 127.0.0.0/8`"),
+        Networks, about("Private networks that inputs, outputs and webhooks may lead to, like `10.0.0.0/8 127.0.0.0/8`")
     ] = Networks()
     https_only: Annotated[bool, about("Inputs and outputs are fetched by https only, except from allowed networks")] = (
         False

@@ -108,8 +108,7 @@ class ExecutorSettings(DefinitionSettings, frozen=True, kw_only=True):
         ),
     ] = "inline"
     celery_broker_url: Annotated[
-        str | None,
-        about("The broker of the Celery workers: `redis://`, `rediss://`, `amqp://` or `amqps://`"),
+        str | None, about("The broker of the Celery workers: `redis://`, `rediss://`, `amqp://` or `amqps://`")
     ] = None
     celery_result_backend: Annotated[
         str | None,

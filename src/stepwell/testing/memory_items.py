@@ -68,13 +68,7 @@ def items_done(row: WorkflowRow) -> float:
     return done
 
 
-def item_slice(
-    row: WorkflowRow,
-    step: StepRecord,
-    query: ItemFilter,
-    count: int,
-    max_bytes: int,
-) -> ItemSlice:
+def item_slice(row: WorkflowRow, step: StepRecord, query: ItemFilter, count: int, max_bytes: int) -> ItemSlice:
     """Return the slice that `ports.storage.WorkflowReader.item_slice` describes."""
     if step.definition.for_each is UNSET:
         return ItemSlice(has_items=False)

@@ -251,11 +251,7 @@ async def running(
         providers = ScriptedProviders(ProviderScripts(installed), source.clock)
         app = await stack.enter_async_context(
             running_app(
-                chosen,
-                source=source,
-                url_secret=SECRET.encode(),
-                exclusive=True,
-                adapt_provider=providers.adapt,
+                chosen, source=source, url_secret=SECRET.encode(), exclusive=True, adapt_provider=providers.adapt
             )
         )
         recorder = _WarningRecorder(cast("AsgiApp", app.api))

@@ -36,13 +36,7 @@ from stepwell.ports.providers import (
     Request,
 )
 from stepwell.providers.registry import is_in_process
-from stepwell.testing.provider_scripts import (
-    Answer,
-    ProviderCall,
-    ProviderScript,
-    ProviderScripts,
-    files_of,
-)
+from stepwell.testing.provider_scripts import Answer, ProviderCall, ProviderScript, ProviderScripts, files_of
 
 _POLL_S = 0.2  # a poll returns after this time at the latest, so that a stop of the service doesn't wait for it
 NEVER = datetime.max.replace(tzinfo=UTC)

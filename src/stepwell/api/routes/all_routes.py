@@ -290,7 +290,4 @@ def _on_not_found(pages: WebPages | None, request: ApiRequest, error: NotFoundEx
     return problems.path_not_found(request, no_route if is_unrouted else error.detail)
 
 
-_EXCEPTION_HANDLERS: ExceptionHandlersMap = {
-    **problems.HANDLERS,
-    MethodNotAllowedException: _on_wrong_method,
-}
+_EXCEPTION_HANDLERS: ExceptionHandlersMap = {**problems.HANDLERS, MethodNotAllowedException: _on_wrong_method}

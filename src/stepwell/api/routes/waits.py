@@ -164,8 +164,7 @@ class DecisionsQuery(CheckedQuery, DefinitionQuery, frozen=True, kw_only=True):
 
     cursor: Cursor | UnsetType = UNSET
     label: Annotated[
-        tuple[str, ...],
-        about("Only in runs with this label, as key:value. If repeated, with all of them"),
+        tuple[str, ...], about("Only in runs with this label, as key:value. If repeated, with all of them")
     ] = ()
     limit: Annotated[int, Meta(ge=0, le=100, description="The most decisions of the page")] = 50
     step_id: Annotated[str, about("Only steps with this id")] | UnsetType = UNSET

@@ -108,12 +108,7 @@ def text_for(console: Console, content: RenderableType) -> str:
     """Return what *console* would print. A capture by rich would write to its stream."""
     text = StringIO()
     copy = Console(
-        file=text,
-        width=console.width,
-        force_terminal=console.is_terminal,
-        markup=False,
-        emoji=False,
-        highlight=False,
+        file=text, width=console.width, force_terminal=console.is_terminal, markup=False, emoji=False, highlight=False
     )
     copy.print(content, crop=False)  # rich would cut long lines off; the terminal wraps them
     return "\n".join(line.rstrip() for line in text.getvalue().rstrip("\n").split("\n"))

@@ -13,11 +13,7 @@ from stepwell.contract.definition import FieldMapping, WorkflowConfig, WorkflowS
 from stepwell.contract.enums import WAITS_OF, TaskType, TransformType
 from stepwell.contract.task_configs import TASK_TYPES
 from stepwell.definition.mapping.expressions import NothingFound, find
-from stepwell.definition.mapping.task_configs import (
-    config_faults,
-    normalise_inputs,
-    without_nulls,
-)
+from stepwell.definition.mapping.task_configs import config_faults, normalise_inputs, without_nulls
 from stepwell.definition.mapping.transforms import TransformError, is_deferred, transform
 from stepwell.definition.mapping.work_budget import StepResults, WorkBudget, WorkExceeded
 

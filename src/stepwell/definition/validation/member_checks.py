@@ -57,11 +57,7 @@ class MemberChecks:
     """
 
     def __init__(
-        self,
-        config: Mapping[str, Any],
-        defaults: Mapping[str, Any],
-        catalog: ProviderCatalog,
-        handling: Handling,
+        self, config: Mapping[str, Any], defaults: Mapping[str, Any], catalog: ProviderCatalog, handling: Handling
     ) -> None:
         self._config, self._defaults, self._catalog, self._handling = config, defaults, catalog, handling
         self._providers: dict[TaskType, set[ProviderType]] = {}  # of the steps of each type

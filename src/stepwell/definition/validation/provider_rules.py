@@ -181,11 +181,7 @@ def _unused_faults(
 
 
 def _primary_faults(
-    step: PartialStep,
-    task_type: TaskType,
-    provider: ProviderType | None,
-    catalog: ProviderCatalog,
-    loc: Loc,
+    step: PartialStep, task_type: TaskType, provider: ProviderType | None, catalog: ProviderCatalog, loc: Loc
 ) -> Iterator[Fault]:
     place = (*loc, "provider_config")
     if provider is None:

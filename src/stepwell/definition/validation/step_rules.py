@@ -11,12 +11,7 @@ from stepwell.contract.enums import WITHOUT_ATTEMPTS, TaskType
 from stepwell.contract.task_configs import CONFIGS, TASK_TYPES
 from stepwell.definition.mapping.expressions import Expressions
 from stepwell.definition.mapping.input_mapping import EVERY_TYPE, TIMEOUT, merged_config
-from stepwell.definition.mapping.task_configs import (
-    NO_PLACES,
-    config_faults,
-    normalise_inputs,
-    without_nulls,
-)
+from stepwell.definition.mapping.task_configs import NO_PLACES, config_faults, normalise_inputs, without_nulls
 from stepwell.definition.validation.graph import Graph
 from stepwell.definition.validation.partial_step import PartialStep
 

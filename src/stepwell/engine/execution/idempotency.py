@@ -67,13 +67,7 @@ class IdempotentRequests:
     """
 
     def __init__(
-        self,
-        keys: IdempotencyKeys,
-        lease: Lease,
-        clock: Clock,
-        new_id: NewId,
-        *,
-        statement_s: float = 10.0,
+        self, keys: IdempotencyKeys, lease: Lease, clock: Clock, new_id: NewId, *, statement_s: float = 10.0
     ) -> None:
         self._keys, self._lease, self._clock, self._new_id = keys, lease, clock, new_id
         self.statement_s = statement_s

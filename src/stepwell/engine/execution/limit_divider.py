@@ -75,12 +75,7 @@ class LimitDivider:
     """Keeps the shares of *step_queue* up to date, and lets *scheduler* start the steps that may start then."""
 
     def __init__(
-        self,
-        store: LimitStore,
-        lease: Lease,
-        step_queue: StepQueue,
-        clock: Clock,
-        scheduler: Scheduler,
+        self, store: LimitStore, lease: Lease, step_queue: StepQueue, clock: Clock, scheduler: Scheduler
     ) -> None:
         self._store, self._lease, self._step_queue, self._clock = store, lease, step_queue, clock
         self._shares, self._scheduler = step_queue.shares, scheduler

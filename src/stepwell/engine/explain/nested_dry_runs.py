@@ -28,13 +28,7 @@ from stepwell.definition.validation.sub_workflow_rules import with_origin
 from stepwell.definition.validation.workflow import validate_workflow
 from stepwell.engine.execution.new_workflow import Creation, build_workflow, loaded_of
 from stepwell.engine.execution.runnable_definitions import definition_of_step
-from stepwell.engine.explain.verb_forecast import (
-    ExistingChild,
-    NewChild,
-    VerbForecast,
-    forecast_verb,
-    input_of,
-)
+from stepwell.engine.explain.verb_forecast import ExistingChild, NewChild, VerbForecast, forecast_verb, input_of
 from stepwell.engine.files.task_files import TaskFiles
 from stepwell.lifecycle.inputs import SERVICE, GiveUp
 from stepwell.lifecycle.peer_commands import ClientVerb

@@ -24,11 +24,6 @@ async def outcome_of_request(
     if isinstance(request, ExplainRequest):
         return encode_explanation(await explainer.explain(scope, workflow_id))
     version, result = await dry_runner.run(
-        scope,
-        workflow_id,
-        request.verb,
-        preconditions,
-        cleanup_tasks=request.cleanup_tasks,
-        by_hand=request.by_hand,
+        scope, workflow_id, request.verb, preconditions, cleanup_tasks=request.cleanup_tasks, by_hand=request.by_hand
     )
     return encode_dry_run(version, result)

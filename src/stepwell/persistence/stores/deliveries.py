@@ -48,13 +48,7 @@ class PostgresDeliveries(PostgresAdapter):
         return AddressedDelivery(row.webhook_url, row.tenant, Version.of(row.last_event, row.updated_at))
 
     async def redeliver(
-        self,
-        scope: TenantScope,
-        workflow_id: UUID,
-        event_id: int,
-        lane: str,
-        owner: UUID,
-        preconditions: Preconditions,
+        self, scope: TenantScope, workflow_id: UUID, event_id: int, lane: str, owner: UUID, preconditions: Preconditions
     ) -> DeliveryPublic:
         again = (
             update(deliveries)

@@ -210,10 +210,5 @@ def _snapshot(parts: WorkflowParts) -> sa.Select[*tuple[Any, ...]]:
 def _snapshot_columns() -> list[sa.ColumnElement[Any]]:
     """The columns in the order of the fields of `StepSnapshot`."""
     provider, model, costs = attempt_columns()
-    computed = {
-        "provider": provider,
-        "model": model,
-        "costs": sa.cast(costs, JSON()),
-        "items": item_counts_column(),
-    }
+    computed = {"provider": provider, "model": model, "costs": sa.cast(costs, JSON()), "items": item_counts_column()}
     return [computed[name] if name in computed else steps.c[name] for name in StepSnapshot.__struct_fields__]

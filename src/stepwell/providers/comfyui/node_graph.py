@@ -247,10 +247,7 @@ def _files_of(field: str, value: Any, places: Sequence[NodeInput]) -> _Files | N
     if len(value) > len(places):
         why = f"there are more files ({len(value)}) than places ({len(places)})"
         raise config_refusal("inputs", field, why=why)
-    return _Files(
-        [(item, f"{field}[{number}]") for number, item in enumerate(value)],
-        [[place] for place in places],
-    )
+    return _Files([(item, f"{field}[{number}]") for number, item in enumerate(value)], [[place] for place in places])
 
 
 class _Places:

@@ -38,13 +38,7 @@ from stepwell.providers.google.bodies import (
 from stepwell.providers.google.media import decode_media
 from stepwell.providers.google.models import Family, capabilities, family_of, known_members, model_for, parameters_of
 from stepwell.providers.google.session import GoogleSession, ModelTerms
-from stepwell.providers.google.video_jobs import (
-    OperationVideo,
-    StartedOperation,
-    VideoOperation,
-    state_of,
-    video_of,
-)
+from stepwell.providers.google.video_jobs import OperationVideo, StartedOperation, VideoOperation, state_of, video_of
 from stepwell.providers.shared.credentials import Credentials, Key
 from stepwell.providers.shared.provider_api import as_call_failed
 from stepwell.providers.shared.refusals import collect_refusals
