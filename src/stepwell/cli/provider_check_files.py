@@ -16,7 +16,7 @@ from stepwell.contract.enums import TaskType
 from stepwell.contract.task_configs import TASK_TYPES
 from stepwell.contract.tasks import Output
 from stepwell.outbound.output_download import HttpOutputDownloader
-from stepwell.ports.providers import Blob, ErrorText, WorkWeight
+from stepwell.ports.providers import Blob, WorkWeight
 
 _HEAD = 8_192  # bytes by which a file's type is known
 
@@ -50,20 +50,9 @@ class CheckedFiles:
     async def store_file(self, name: str, file: IO[bytes]) -> Output:
         return await self.store(name, await to_thread.run_sync(_read_all, file))
 
-    async def download(
-        self,
-        url: str,
-        name: str,
-        media_types: Sequence[str] = (),
-        *,
-        headers: Mapping[str, str] | None = None,
-        error_text: ErrorText | None = None,
-        redirects: int = 0,
-    ) -> Output:
+    async def download(self, url: str, name: str, media_types: Sequence[str] = (), **options: Any) -> Output:
         head, size, sha256 = bytearray(), 0, hashlib.sha256()
-        async with self._downloads.stream(
-            url, media_types, headers=headers, error_text=error_text, redirects=redirects
-        ) as chunks:
+        async with self._downloads.stream(url, media_types, **options) as chunks:
             async for chunk in chunks:
                 head += chunk[: max(_HEAD - len(head), 0)]
                 size += len(chunk)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from stepwell.basics.strict_json.canonical import digest
 from stepwell.contract.tasks import Cost, Money
@@ -50,35 +50,21 @@ def earlier_results(workflow_id: UUID, units: Iterable[CompletedUnit], tasks: It
 
 def _earlier_result(workflow_id: UUID, unit: CompletedUnit, tasks: Sequence[Task]) -> EarlierResult | None:
     reused = None if unit.flow is None else unit.flow.reused
+    own = EarlierResult(unit.key, unit.step_id, "", workflow_id, unit.task_id, unit.size)
     if reused is not None:
-        return EarlierResult(
-            key=unit.key,
-            step_id=unit.step_id,
-            fingerprint=reused.fingerprint,
-            workflow_id=reused.workflow_id,
-            task_id=reused.task_id,
-            size=unit.size,
-            outputs=reused.outputs,
-            saved=reused.saved,
-        )
+        made = {"workflow_id": reused.workflow_id, "task_id": reused.task_id, "outputs": reused.outputs}
+        return structs.replace(own, fingerprint=reused.fingerprint, saved=reused.saved, **made)
     if unit.flow is not None and unit.flow.given_by is not None:
         return None  # nobody knows what work that was
     if unit.flow is not None and unit.flow.decision is not None:
-        return EarlierResult(unit.key, unit.step_id, unit.flow.decision, workflow_id, None, unit.size)
+        return structs.replace(own, fingerprint=unit.flow.decision, task_id=None)
     if unit.repeat is None:
         tasks = [task for task in tasks if task.id == unit.task_id]
     if not tasks or unit.task_id is None or (fingerprint := tasks[0].fingerprint) is None:
         return None
-    return EarlierResult(
-        key=unit.key,
-        step_id=unit.step_id,
-        fingerprint=work_of_unit(fingerprint, unit.repeat),
-        workflow_id=workflow_id,
-        task_id=unit.task_id,
-        size=unit.size,
-        outputs=tuple(output for task in tasks for output in task.outputs),
-        saved=_sum([task.cost for task in tasks]),
-    )
+    outputs = tuple(output for task in tasks for output in task.outputs)
+    work, saved = work_of_unit(fingerprint, unit.repeat), _sum([task.cost for task in tasks])
+    return structs.replace(own, fingerprint=work, outputs=outputs, saved=saved)
 
 
 def _sum(costs: Sequence[Cost | None]) -> Money | None:

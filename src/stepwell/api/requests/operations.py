@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal
 
 from litestar import HttpMethod, route
@@ -112,6 +112,9 @@ class Operation(Struct, frozen=True, kw_only=True):
         """
         path = self.served_at or self.path
         return _PARAMETER.sub(lambda match: f"{{{match[1]}:{'path' if match[1] in WITH_SLASHES else 'str'}}}", path)
+
+
+read_operation = partial(Operation, method="GET", permission=Permission.READ)
 
 
 @cache

@@ -22,7 +22,7 @@ from stepwell.api.requests.headers import (
     Headers,
     encode_headers,
 )
-from stepwell.api.requests.operations import Content, NoQuery, Operation, endpoint
+from stepwell.api.requests.operations import Content, NoQuery, Operation, endpoint, read_operation
 from stepwell.api.requests.query_parameters import ArtifactQuery, parse_query
 from stepwell.api.requests.request_bodies import read_struct
 from stepwell.api.requests.request_resources import resources_of
@@ -35,14 +35,12 @@ from stepwell.contract.scopes import Permission
 from stepwell.ports.artifacts import Artifacts
 from stepwell.rules.access.signed_urls import ARTIFACTS_PATH
 
-ARTIFACT = Operation(
-    method="GET",
+ARTIFACT = read_operation(
     path=ARTIFACTS_PATH + "{path}",
     id="get_artifact",
     description="The bytes of an output file. Results contain its path, media/{task_id}/{name}. With w, a preview of "
     "an image as WebP, upright, made when it is first requested.",
     tag="artifacts",
-    permission=Permission.READ,
     for_runs=True,
     signable=True,
     query=ArtifactQuery,

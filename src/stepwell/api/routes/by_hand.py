@@ -13,6 +13,7 @@ from uuid import UUID
 from litestar import Response
 from litestar.types import ASGIApp
 from msgspec import json
+from msgspec.structs import replace
 
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.headers import CHANGING, ETAG
@@ -35,61 +36,50 @@ from stepwell.engine.service import Services
 from stepwell.lifecycle.preconditions import Preconditions
 from stepwell.rules.large_workflow_records import FoundWorkflow
 
-_RESULT, _SKIP, _OF_ITEM = "/result", "/skip", "/items/{item}"
 _WHEN = "The workflow is FAILED or PAUSED, and {0} is neither COMPLETED nor RUNNING; otherwise it is a 409. Nothing "
-_WHEN += "starts before resume."
+_WHEN += "starts before resume. dry_run=true only reports what would change."
 
-
-def _operation(name: str, path: str, what: str, *, of_item: bool, takes_result: bool) -> Operation:
-    about = "the item" if of_item else "the step"
-    return Operation(
-        method="POST",
-        path=STEP.path + path,
-        served_at=STEP.path,
-        id=name,
-        description=f"{what} {_WHEN.format(about)} dry_run=true only reports what would change.",
-        tag="workflows",
-        permission=Permission.WRITE,
-        query=VerbQuery,
-        body=GiveResult if takes_result else None,
-        response=ItemPublic if of_item else WorkflowStepPublic,
-        also=DRY_RUN_RESPONSE,
-        optional_headers=(ETAG,),
-        problems=(409,),
-        takes=CHANGING,
-    )
-
-
-GIVE_RESULT = _operation(
-    "give_step_result",
-    _RESULT,
-    "Completes a step with a result that a person gives. The result has the members that results of its task type "
-    "have. Files are uploaded before, and named by their paths. That of a step with for_each has items, the results in "
-    "their order. A step that waits, or runs a sub-workflow, takes none.",
-    of_item=False,
-    takes_result=True,
+GIVE_RESULT = Operation(
+    method="POST",
+    path=STEP.path + "/result",
+    served_at=STEP.path,
+    id="give_step_result",
+    description="Completes a step with a result that a person gives. The result has the members that results of its "
+    "task type have. Files are uploaded before, and named by their paths. That of a step with for_each has items, the "
+    "results in their order. A step that waits, or runs a sub-workflow, takes none. " + _WHEN.format("the step"),
+    tag="workflows",
+    permission=Permission.WRITE,
+    query=VerbQuery,
+    body=GiveResult,
+    response=WorkflowStepPublic,
+    also=DRY_RUN_RESPONSE,
+    optional_headers=(ETAG,),
+    problems=(409,),
+    takes=CHANGING,
 )
-SKIP = _operation(
-    "skip_step",
-    _SKIP,
-    "Skips a step: it counts as done, resume leaves it, and its dependants follow their run_if.",
-    of_item=False,
-    takes_result=False,
+SKIP = replace(
+    GIVE_RESULT,
+    path=STEP.path + "/skip",
+    id="skip_step",
+    description="Skips a step: it counts as done, resume leaves it, and its dependants follow their run_if. "
+    + _WHEN.format("the step"),
+    body=None,
 )
-GIVE_ITEM_RESULT = _operation(
-    "give_item_result",
-    _OF_ITEM + _RESULT,
-    "Completes an item of a step with a result that a person gives, as give_step_result does. Items of a step that is "
-    "COMPLETED or SKIPPED stay as they are.",
-    of_item=True,
-    takes_result=True,
+GIVE_ITEM_RESULT = replace(
+    GIVE_RESULT,
+    path=STEP.path + "/items/{item}/result",
+    id="give_item_result",
+    description="Completes an item of a step with a result that a person gives, as give_step_result does. Items of a "
+    "step that is COMPLETED or SKIPPED stay as they are. " + _WHEN.format("the item"),
+    response=ItemPublic,
 )
-SKIP_ITEM = _operation(
-    "skip_item",
-    _OF_ITEM + _SKIP,
-    "Skips an item of a step: its result is null, it counts as done, and resume leaves it.",
-    of_item=True,
-    takes_result=False,
+SKIP_ITEM = replace(
+    SKIP,
+    path=STEP.path + "/items/{item}/skip",
+    id="skip_item",
+    description="Skips an item of a step: its result is null, it counts as done, and resume leaves it. "
+    + _WHEN.format("the item"),
+    response=ItemPublic,
 )
 
 

@@ -5,7 +5,7 @@ from msgspec import json
 
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.headers import CHANGING, IF_NONE_MATCH
-from stepwell.api.requests.operations import NoQuery, Operation, endpoint
+from stepwell.api.requests.operations import NoQuery, Operation, endpoint, read_operation
 from stepwell.api.requests.query_parameters import DeliveriesQuery, parse_id, parse_query
 from stepwell.api.requests.request_bodies import ignore_empty_body
 from stepwell.api.responses.conditional_requests import respond_unless_known
@@ -21,13 +21,11 @@ TAG = "webhooks"
 _ALL = "/api/v1/workflows/{workflow_id}/deliveries"
 
 
-LIST = Operation(
-    method="GET",
+LIST = read_operation(
     path=_ALL,
     id="list_deliveries",
     description="The webhooks of a workflow, those sent and those still to be sent, in the order of their events.",
     tag=TAG,
-    permission=Permission.READ,
     query=DeliveriesQuery,
     response=DeliveryListResponse,
     headers=("ETag",),

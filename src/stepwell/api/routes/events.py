@@ -11,7 +11,7 @@ from stepwell.api.auth.claims import LEEWAY_S
 from stepwell.api.auth.dependencies import ApiRequest, ClockDep, ServicesDep, SessionCookiesDep, TicketsDep
 from stepwell.api.auth.session_cookies import SessionCookies
 from stepwell.api.requests.headers import IF_NONE_MATCH, prefers
-from stepwell.api.requests.operations import Content, NoQuery, Operation, endpoint
+from stepwell.api.requests.operations import Content, NoQuery, Operation, endpoint, read_operation
 from stepwell.api.requests.query_parameters import TICKET_PARAMETER, EventsQuery, FeedQuery, parse_id, parse_query
 from stepwell.api.requests.request_bodies import read_struct
 from stepwell.api.requests.request_resources import resources_of
@@ -56,15 +56,13 @@ def feed_event_to_public(entry: FeedEvent) -> FeedEventPublic:
     )
 
 
-HISTORY = Operation(
-    method="GET",
+HISTORY = read_operation(
     path="/api/v1/workflows/{workflow_id}/events",
     id="list_events",
     description="The history of a workflow, oldest event first. Every transition is an event; ids count from 1. With "
     "Accept: text/event-stream, the response is a live stream that ends with the workflow; limit and type apply to "
     "JSON only.",
     tag=TAG,
-    permission=Permission.READ,
     for_runs=True,
     query=EventsQuery,
     response=EventListResponse,
@@ -74,15 +72,13 @@ HISTORY = Operation(
     ticketed=True,
     problems=(204,),
 )
-FEED = Operation(
-    method="GET",
+FEED = read_operation(
     path="/api/v1/events",
     id="list_all_events",
     description="The events of all workflows that the token may see, oldest first. With Accept: text/event-stream, the "
     "response is a live stream from now on, or from the cursor; limit applies to JSON only. An event appears once all "
     "database transactions that were open when it was written have ended.",
     tag=TAG,
-    permission=Permission.READ,
     query=FeedQuery,
     response=EventFeedResponse,
     streams=Content(MEDIA_TYPE),

@@ -10,25 +10,22 @@ from litestar.types import ASGIApp
 
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.headers import IF_NONE_MATCH
-from stepwell.api.requests.operations import NoQuery, Operation, endpoint
+from stepwell.api.requests.operations import NoQuery, Operation, endpoint, read_operation
 from stepwell.api.requests.query_parameters import parse_query
 from stepwell.api.requests.request_bodies import read_any_body
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.responses.conditional_requests import respond_unless_known
 from stepwell.basics.errors import Unavailable
 from stepwell.contract.providers import ProviderListResponse
-from stepwell.contract.scopes import Permission
 from stepwell.contract.system import Health
 from stepwell.rules.access.signed_urls import CALLBACKS_PATH
 
-PROVIDERS = Operation(
-    method="GET",
+PROVIDERS = read_operation(
     path="/api/v1/providers",
     id="list_providers",
     description="The configured providers: what each can do, its limits and load, and its models' circuit breakers, "
     "error rates and latencies in this process.",
     tag="providers",
-    permission=Permission.READ,
     response=ProviderListResponse,
     headers=("ETag",),
     takes=(IF_NONE_MATCH,),

@@ -1,6 +1,6 @@
 """The operation that runs an old run again, with changes: it takes over the results that these don't concern."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any
 from uuid import UUID
@@ -79,24 +79,7 @@ async def _rebuilt(request: ApiRequest, services: Services, workflow: FoundWorkf
     return await creation_response(request, services, workflow, warnings)
 
 
-def _plans_dry_run(perform: Callable[..., Awaitable[ASGIApp]]) -> Callable[..., Awaitable[ASGIApp]]:
-    """Add `?dry_run=true` to the handler, which stores no idempotency key then."""
-
-    async def handler(request: ApiRequest, services: ServicesDep) -> ASGIApp:
-        if not parse_query(request.scope["query_string"], RerunQuery).dry_run:
-            return await perform(request, services)
-        idempotency_key(request)  # refuses a malformed one
-        plan = await encoded_plan(request, services, await read_rerun(request, services))
-        return Response(plan, media_type=MEDIA_TYPE, status_code=200).to_asgi_response(None, request)
-
-    handler.__name__ = handler.__qualname__ = perform.__name__
-    return handler
-
-
-@endpoint(RERUN)
-@_plans_dry_run
-@idempotent(_rebuilt)
-async def rerun_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> ApiResponse:
+async def _rerun(request: ApiRequest, services: Services, preconditions: Preconditions) -> ApiResponse:
     query = parse_query(request.scope["query_string"], RerunQuery)
     caller = request.user
     if not caller.scope.every:
@@ -107,6 +90,18 @@ async def rerun_workflow(request: ApiRequest, services: Services, preconditions:
         caller.scope, caller.subject, validated, tenant=tenant, start=query.start, preconditions=preconditions
     )
     return await creation_response(request, services, record, validated.warnings)
+
+
+_rerun_once = idempotent(_rebuilt)(_rerun)
+
+
+@endpoint(RERUN)
+async def rerun_workflow(request: ApiRequest, services: ServicesDep) -> ASGIApp:
+    if not parse_query(request.scope["query_string"], RerunQuery).dry_run:
+        return await _rerun_once(request, services)
+    idempotency_key(request)  # refuses a malformed one
+    plan = await encoded_plan(request, services, await read_rerun(request, services))
+    return Response(plan, media_type=MEDIA_TYPE, status_code=200).to_asgi_response(None, request)
 
 
 async def read_rerun(request: ApiRequest, services: Services) -> ValidatedWorkflow:

@@ -13,7 +13,7 @@ from msgspec import UNSET, json, structs
 
 from stepwell.api.auth.dependencies import ApiRequest, DecisionLinksDep, ServicesDep
 from stepwell.api.requests.headers import IF_NONE_MATCH
-from stepwell.api.requests.operations import NoQuery, Operation, endpoint
+from stepwell.api.requests.operations import NoQuery, endpoint, read_operation
 from stepwell.api.requests.query_parameters import ItemsQuery, TasksQuery, parse_id, parse_query
 from stepwell.api.responses.conditional_requests import respond_unless_known, response_streams, to_response
 from stepwell.api.responses.serializers import item_to_public, step_to_public, task_to_public
@@ -28,26 +28,22 @@ from stepwell.rules.list_records import ItemFilter, TaskFilter
 
 _ITEMS = "/items"
 
-STEP = Operation(
-    method="GET",
+STEP = read_operation(
     path="/api/v1/workflows/{workflow_id}/steps/{step_id}",
     id="get_step",
     description="One step, with its result. Tokens that may decide see its decision_url. "
     "step_id is the step's id in the definition, percent-encoded.",
     tag="workflows",
-    permission=Permission.READ,
     for_runs=True,
     response=WorkflowStepPublic,
 )
-ITEMS = Operation(
-    method="GET",
+ITEMS = read_operation(
     path=STEP.path + _ITEMS,
     served_at=STEP.path,
     id="list_items",
     description="The items of a step with for_each, in their order, with their values and results. There are none "
     "before the step has begun. A step without for_each is a 404.",
     tag="workflows",
-    permission=Permission.READ,
     for_runs=True,
     query=ItemsQuery,
     response=ItemListResponse,
@@ -92,25 +88,21 @@ def raw_path_after(request: ApiRequest, segment: str) -> str:
 
 _WHOLE_BYTES = 256 * 1024  # a larger list, or one of more tasks than a slice has, is sent in slices
 
-TASK = Operation(
-    method="GET",
+TASK = read_operation(
     path="/api/v1/tasks/{task_id}",
     id="get_task",
     description="One attempt at a step, with its outputs.",
     tag="tasks",
-    permission=Permission.READ,
     for_runs=True,
     response=TaskPublic,
     headers=("ETag",),
     takes=(IF_NONE_MATCH,),
 )
-TASKS = Operation(
-    method="GET",
+TASKS = read_operation(
     path="/api/v1/workflows/{workflow_id}/tasks",
     id="list_tasks",
     description="All attempts at the steps of a workflow, or at one of them, in the order in which they began.",
     tag="tasks",
-    permission=Permission.READ,
     for_runs=True,
     query=TasksQuery,
     response=TaskListResponse,

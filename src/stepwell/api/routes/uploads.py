@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.body_buffers import BodyTooLarge, reserve_memory
-from stepwell.api.requests.operations import NoQuery, Operation, endpoint
+from stepwell.api.requests.operations import NoQuery, Operation, endpoint, read_operation
 from stepwell.api.requests.query_parameters import Skip, TenantQuery, page_links, parse_id, parse_query
 from stepwell.api.requests.request_bodies import ignore_empty_body
 from stepwell.api.requests.request_resources import resources_of
@@ -77,13 +77,11 @@ COMPLETE = Operation(
     headers=("Location",),
     problems=(409,),
 )
-UPLOADS = Operation(
-    method="GET",
+UPLOADS = read_operation(
     path=BASE,
     id="list_artifacts",
     description="The uploaded files, newest first. The outputs of tasks aren't among them.",
     tag=TAG,
-    permission=Permission.READ,
     query=UploadsQuery,
     response=ArtifactListResponse,
     headers=("Link",),

@@ -14,13 +14,12 @@ from msgspec import UNSET, Meta, Raw, UnsetType, field
 
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.headers import IF_NONE_MATCH
-from stepwell.api.requests.operations import Operation, endpoint
+from stepwell.api.requests.operations import endpoint, read_operation
 from stepwell.api.requests.query_parameters import CheckedQuery, DefinitionQuery, TenantQuery, parse_query
 from stepwell.api.responses.conditional_requests import respond_unless_known
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.enums import CostKey
 from stepwell.contract.fields import about
-from stepwell.contract.scopes import Permission
 from stepwell.contract.system import Limits
 from stepwell.contract.tasks import CostGroup, CostsResponse
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
@@ -30,13 +29,11 @@ RATE_LIMIT_HEADERS = ("RateLimit", "RateLimit-Policy")
 _STATE_KEY = "limited_tenant"
 
 
-LIMITS = Operation(
-    method="GET",
+LIMITS = read_operation(
     path="/api/v1/limits",
     id="get_limits",
     description="The limits of the token's tenant, and how much of them it uses.",
     tag="limits",
-    permission=Permission.READ,
     query=TenantQuery,
     response=Limits,
 )
@@ -93,14 +90,12 @@ class CostsQuery(CheckedQuery, DefinitionQuery, frozen=True, kw_only=True):
             yield Fault(("query", "to"), "Expected a later time than in from", "not_later")
 
 
-COSTS = Operation(
-    method="GET",
+COSTS = read_operation(
     path="/api/v1/costs",
     id="sum_costs",
     description="The costs of attempts at providers that the token may see, summed by currency and by the members in "
     "by. Exact decimals. Attempts whose cost isn't known don't count. The sums outlive the workflows.",
     tag="costs",
-    permission=Permission.READ,
     query=CostsQuery,
     response=CostsResponse,
     headers=("ETag",),

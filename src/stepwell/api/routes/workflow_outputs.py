@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from stepwell.api.auth.dependencies import ApiRequest, ArtifactsDep, ClockDep, CursorsDep, ServicesDep
 from stepwell.api.requests.headers import IF_NONE_MATCH, prefers
-from stepwell.api.requests.operations import Content, Operation, endpoint
+from stepwell.api.requests.operations import Content, endpoint, read_operation
 from stepwell.api.requests.query_parameters import Cursor, cursor_links, parse_id, parse_query, read_cursor
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.responses.conditional_requests import respond_unless_known
@@ -16,7 +16,6 @@ from stepwell.api.responses.output_archive import ZIP_TYPE, archive_response
 from stepwell.basics.artifacts import content_type_of
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.fields import about
-from stepwell.contract.scopes import Permission
 from stepwell.contract.workflows import OutputListResponse, OutputPublic
 from stepwell.rules.list_records import StoredOutput
 
@@ -36,14 +35,12 @@ class OutputsQuery(Struct, frozen=True, kw_only=True):
     download: Annotated[bool, about(_DOWNLOAD)] = False
 
 
-OUTPUTS = Operation(
-    method="GET",
+OUTPUTS = read_operation(
     path="/api/v1/workflows/{workflow_id}/outputs",
     id="list_outputs",
     description="The files of the results of a workflow, of its items and of its sub-workflows at any depth. With "
     "Accept: application/zip, all of them as one ZIP.",
     tag="workflows",
-    permission=Permission.READ,
     for_runs=True,
     query=OutputsQuery,
     response=OutputListResponse,

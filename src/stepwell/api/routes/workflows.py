@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from stepwell.api.auth.dependencies import ApiRequest, CursorsDep, ServicesDep
 from stepwell.api.requests.headers import CHANGING, ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
-from stepwell.api.requests.operations import JSON_TYPE, MERGE_PATCH_TYPE, NoQuery, Operation, endpoint
+from stepwell.api.requests.operations import JSON_TYPE, MERGE_PATCH_TYPE, NoQuery, Operation, endpoint, read_operation
 from stepwell.api.requests.preferences import handling_of
 from stepwell.api.requests.query_parameters import CleanupQuery, GetQuery, StartQuery, VerbQuery, parse_id, parse_query
 from stepwell.api.requests.request_bodies import ignore_empty_body, read_and_reserve, read_json, release_decoding
@@ -83,25 +83,21 @@ CREATE = Operation(
     takes=(IDEMPOTENCY_KEY,),
     waits=True,
 )
-LIST = Operation(
-    method="GET",
+LIST = read_operation(
     path=BASE,
     id="list_workflows",
     description="Ordered by creation date, newest first.",
     tag=TAG,
-    permission=Permission.READ,
     query=ListQuery,
     response=WorkflowListResponse,
     headers=("Link", "ETag"),
     takes=(IF_NONE_MATCH,),
 )
-GET = Operation(
-    method="GET",
+GET = read_operation(
     path=ONE,
     id="get_workflow",
     description="The workflow, deleted or not, with its steps.",
     tag=TAG,
-    permission=Permission.READ,
     for_runs=True,
     query=GetQuery,
     response=WorkflowPublic,
@@ -124,25 +120,21 @@ UPDATE = Operation(
     headers=("ETag",),
     takes=CHANGING,
 )
-COUNTS = Operation(
-    method="GET",
+COUNTS = read_operation(
     path=BASE + "counts",
     id="count_workflows",
     description="The number of workflows in each status, of those that match the filters. At most five seconds old.",
     tag=TAG,
-    permission=Permission.READ,
     query=FilterQuery,
     response=WorkflowCountsResponse,
 )
-DEFINITION = Operation(
-    method="GET",
+DEFINITION = read_operation(
     path=ONE + "/definition",
     id="get_workflow_definition",
     description="A definition that creates the same workflow again. Members that were null or had their default are "
     "absent. depends_on has what was sent, without dependencies that mappings imply. name, description, webhook_url "
     "and labels are those of today.",
     tag=TAG,
-    permission=Permission.READ,
     response=CreateWorkflow,
     headers=("ETag",),
 )
