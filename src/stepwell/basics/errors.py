@@ -1,38 +1,6 @@
 """Every error that the product raises on purpose.
 
-    StepwellError
-    ├── InvalidRequest            a request has faults; the error lists all of them, each with its place
-    ├── NotFound                  there is no such thing, or it is another tenant's
-    ├── InvalidTransition         a verb in a state that doesn't allow it
-    ├── DefinitionArchived        a run of a definition that is archived
-    ├── NotWaiting                a step doesn't wait for the decision or the signal, or not any more
-    ├── NotByHand                 a person can't end the step or the item now
-    ├── NoWebhook                 the workflow has no webhook_url
-    ├── PreconditionFailed        the workflow or the definition has another version than If-Match names
-    ├── StillRunning              an earlier request with the same key has no response yet
-    ├── Forbidden                 a scope is missing, or the tenant is another
-    ├── Unauthenticated           no bearer token was sent
-    │   └── InvalidToken          the token that was sent is refused
-    ├── TooManyRequests           a tenant has as many requests or streams as it may have at once
-    ├── Unavailable               the database doesn't respond, or the service is stopping
-    │   ├── DiskFull              a write failed because a disk is full
-    │   ├── ReadOnly              the database takes no writes
-    │   └── ResourcesExhausted    the database has no memory or no connection left
-    ├── NeverFits                 a request or an attempt needs more memory at once than it may ever hold
-    ├── TooManyValues             a body has too many JSON values, or members of objects
-    ├── AttemptError              an attempt at a step failed; it says whether a retry makes sense
-    ├── OutcomeUnknown            a provider may have accepted a job, or not
-    ├── CallFailed                a call to a provider got no usable answer; it may be repeated
-    ├── ArtifactGone              a file that should be there isn't
-    ├── ArtifactError             a file that could not be read, written or deleted
-    │   └── ArtifactDiskFull     a file could not be written because the disk is full
-    ├── UnsupportedFile           the bytes of an uploaded file have no type that is accepted
-    ├── QuotaExceeded             a tenant has as many uploads or definitions, or bytes of them, as it may have
-    ├── UploadInUse               a workflow names the upload that is to be deleted
-    ├── UploadMissing             a file that should be in the bucket hasn't been sent there
-    └── UploadsGone               a new workflow names uploads that are being deleted
-
-The table in `api/problems.py` says which response each error becomes.
+The table in `api.responses.problems` says which response each error becomes.
 """
 
 import math
@@ -228,12 +196,8 @@ class AttemptError(StepwellError):
         provider_away: bool = False,
     ) -> None:
         super().__init__(message)
-        self.provider_away = bool(provider_away)
-        self.retryable, self.provider_fault, self.request_fault = (
-            bool(retryable),
-            bool(provider_fault),
-            bool(request_fault),
-        )
+        self.retryable, self.provider_fault = bool(retryable), bool(provider_fault)
+        self.request_fault, self.provider_away = bool(request_fault), bool(provider_away)
         self.retry_after_s = _seconds(retry_after_s)
         self.paid = False
         self.cost: Cost | None = None

@@ -16,10 +16,9 @@ from msgspec.structs import replace
 from stepwell.basics.folder_names import is_below
 from stepwell.client import OutputPublic, StepwellError
 from stepwell.contract.enums import StepStatus
-from stepwell.contract.scopes import Permission
 from stepwell.mcp.arguments import LocalUploadArguments, OutputsArguments, UploadArguments
 from stepwell.mcp.service_access import ServiceAccess
-from stepwell.mcp.tool import Image, Tool, ToolOutcome
+from stepwell.mcp.tool import Image, Tool, ToolOutcome, writing_tool
 from stepwell.mcp.tool_errors import ResponseTooLarge, ToolFailed
 from stepwell.mcp.tool_results import MAX_STEPS, OutputFile, OutputsResult, UploadResult, step_results
 from stepwell.mcp.workflow_tools import read_briefly
@@ -160,15 +159,13 @@ FILE_TOOLS: Final = (
         run=get_outputs,
     ),
 )
-UPLOAD: Final = Tool(
+UPLOAD: Final = writing_tool(
     name="upload_file",
     title="Upload a file",
     description=_UPLOAD_TEXT,
     arguments=UploadArguments,
     result=UploadResult,
     run=upload,
-    permission=Permission.WRITE,
-    writes=True,
 )
 LOCAL_UPLOAD: Final = replace(
     UPLOAD,

@@ -13,7 +13,7 @@ from stepwell.mcp.arguments import (
     SignalArguments,
 )
 from stepwell.mcp.service_access import ServiceAccess
-from stepwell.mcp.tool import Tool, ToolOutcome
+from stepwell.mcp.tool import Tool, ToolOutcome, writing_tool
 from stepwell.mcp.tool_results import (
     DecisionsResult,
     ItemsResult,
@@ -118,7 +118,7 @@ WAIT_TOOLS: Final = (
         destructive=True,
         idempotent=False,
     ),
-    Tool(
+    writing_tool(
         name="end_step",
         title="End a step by hand",
         description="End a step of a FAILED or PAUSED workflow, or an item of it, that is neither COMPLETED nor "
@@ -128,12 +128,10 @@ WAIT_TOOLS: Final = (
         arguments=EndStepArguments,
         result=StepEndedResult,
         run=end_step,
-        permission=Permission.WRITE,
-        writes=True,
         destructive=True,
         idempotent=False,
     ),
-    Tool(
+    writing_tool(
         name="send_signal",
         title="Send a signal",
         description="Send a signal to the step of the type SIGNAL that waits for it, or is going to. A second signal "
@@ -141,8 +139,6 @@ WAIT_TOOLS: Final = (
         arguments=SignalArguments,
         result=WaitEndedResult,
         run=send_signal,
-        permission=Permission.WRITE,
-        writes=True,
         idempotent=False,
     ),
 )

@@ -1,7 +1,7 @@
 """Tools: their arguments, results and descriptions, and the texts by which failures are explained."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 import msgspec
@@ -61,6 +61,9 @@ class Tool(Struct, frozen=True, kw_only=True):
             return convert(arguments, self.arguments)
         except msgspec.ValidationError as error:
             raise ToolFailed(f"The arguments of {self.name} don't fit: {error}") from None
+
+
+writing_tool = partial(Tool, permission=Permission.WRITE, writes=True)
 
 
 @cache

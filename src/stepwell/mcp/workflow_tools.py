@@ -13,7 +13,6 @@ from stepwell.client import StepwellError, WaitTimeout
 from stepwell.client.definition_text import RerunChanges
 from stepwell.contract.enums import TERMINAL_STATUSES, WorkflowStatus
 from stepwell.contract.forecasts import ControlVerb
-from stepwell.contract.scopes import Permission
 from stepwell.contract.workflows import WorkflowPublic
 from stepwell.mcp.arguments import (
     BudgetArguments,
@@ -28,7 +27,7 @@ from stepwell.mcp.arguments import (
     VerbArguments,
 )
 from stepwell.mcp.service_access import ServiceAccess
-from stepwell.mcp.tool import Tool, ToolOutcome
+from stepwell.mcp.tool import Tool, ToolOutcome, writing_tool
 from stepwell.mcp.tool_errors import ResponseTooLarge, ToolFailed
 from stepwell.mcp.tool_results import (
     CostsResult,
@@ -200,21 +199,19 @@ async def _wait(access: ServiceAccess, workflow_id: UUID | str, wait_s: float) -
 def _verb(
     verb: ControlVerb, title: str, description: str, *, destructive: bool = False, idempotent: bool = True
 ) -> Tool:
-    return Tool(
+    return writing_tool(
         name=f"{verb}_workflow",
         title=title,
         description=description,
         arguments=DestructiveVerbArguments if destructive else VerbArguments,
         result=VerbResult,
         run=partial(_run_verb, verb),
-        permission=Permission.WRITE,
-        writes=True,
         destructive=destructive,
         idempotent=idempotent,
     )
 
 
-SUBMIT: Final = Tool(
+SUBMIT: Final = writing_tool(
     name="submit_workflow",
     title="Submit a workflow",
     description="Create a workflow from a definition, and start it. Its steps may cost money at providers: call "
@@ -223,8 +220,6 @@ SUBMIT: Final = Tool(
     arguments=SubmitArguments,
     result=WorkflowStatusResult,
     run=submit,
-    permission=Permission.WRITE,
-    writes=True,
     idempotent=False,
 )
 
@@ -239,7 +234,7 @@ WORKFLOW_TOOLS: Final = (
         run=plan,
     ),
     SUBMIT,
-    Tool(
+    writing_tool(
         name="rerun_workflow",
         title="Run a workflow again",
         description="Create a new run of a workflow that has ended or is PAUSED, with changes. Steps whose work hasn't "
@@ -248,8 +243,6 @@ WORKFLOW_TOOLS: Final = (
         arguments=RerunArguments,
         result=RerunResult,
         run=rerun,
-        permission=Permission.WRITE,
-        writes=True,
         idempotent=False,
     ),
     Tool(
@@ -282,7 +275,7 @@ WORKFLOW_TOOLS: Final = (
         "cost money at providers.",
         idempotent=False,
     ),
-    Tool(
+    writing_tool(
         name="set_budget",
         title="Set the budget of a workflow",
         description="Replace the budget of a workflow that was created with one: the most that its attempts at "
@@ -290,8 +283,6 @@ WORKFLOW_TOOLS: Final = (
         arguments=BudgetArguments,
         result=VerbResult,
         run=set_budget,
-        permission=Permission.WRITE,
-        writes=True,
     ),
     _verb(
         "cancel",

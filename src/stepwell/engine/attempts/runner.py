@@ -78,13 +78,16 @@ class SubWorkflowAttempts(Protocol):
     """`ChildAttempts`, which is in a layer above this one."""
 
     async def create(self, parent_id: UUID, task: Task, inputs: Mapping[str, Any], control: AttemptControl) -> None:
-        """Create the sub-workflow of an attempt, or continue it, and report that.
+        """Create the sub-workflow of an attempt, or continue it, and report that. *inputs* are those of the step.
 
         Raises `AttemptError`, and `AttemptSuperseded` if this process has lost the parent.
         """
 
     async def stop(self, parent_id: UUID, task: Task) -> FollowUpEnded:
-        """Stop the sub-workflow of an abandoned attempt. Return what became of it."""
+        """Stop the sub-workflow of an abandoned attempt. Return what became of it.
+
+        It becomes CANCELLED if its parent is, and otherwise FAILED, so that resume can continue it.
+        """
 
     async def exceed_budget(self, root_id: UUID, verb: ExceedBudget) -> None:
         """Pause the workflow at the top, or let it fail. Return once that is committed, or once it isn't RUNNING."""

@@ -90,7 +90,7 @@ class _LentResult(Struct):
 
 
 class ActiveWorkflow:
-    """A workflow in memory: its definition, its run, its attempts and its timers.
+    """A workflow in memory: its definition, its run, its attempts and its timers. Implements `AttemptContext`.
 
     Positions are those of units: steps, and their items, which have positions of their own (`Run.units`).
 
@@ -178,7 +178,6 @@ class ActiveWorkflow:
 
     @property
     def budget_root(self) -> UUID | None:
-        """The workflow whose budget attempts at providers use: this one, or the one at the top. None: there is none."""
         return self._loaded.budget_root
 
     @property
@@ -230,12 +229,10 @@ class ActiveWorkflow:
             attempt.handle_callback(body)
 
     def run_number(self, position: int) -> int:
-        """Return how many runs of a step or an item that repeats have ended."""
         flow = self.run.units[position].flow
         return 0 if flow is None else flow.run
 
     def item(self, position: int) -> StepItem:
-        """Return the item at the position, which has to be one."""
         unit, for_each = self.run.units[position], self._step(position).definition.for_each
         assert isinstance(unit, ItemState)
         assert for_each is not UNSET
@@ -283,7 +280,6 @@ class ActiveWorkflow:
         return [each for each in step.definition.input_mappings if each not in used]
 
     def usable_mappings(self, position: int) -> Sequence[FieldMapping]:
-        """Return the mappings that an attempt would use that began now: those from steps that have a result."""
         mappings = self._step(position).definition.input_mappings
         return [each for each in mappings if self._had_result(each.from_step, None)]
 
@@ -336,12 +332,10 @@ class ActiveWorkflow:
         return self.run.units[position].on_fallback
 
     def has_sent(self, position: int) -> bool:
-        """Return whether a request of the step's attempt was sent to a provider."""
         task = self.run.open_task(position)
         return task is not None and task.sent is not None
 
     def parse_work(self, position: int, part: StepPart = StepPart.CONFIG) -> int:
-        """Return the work of parsing a *part* of the step, in the units of `work_budget`; 0 once it is parsed."""
         if self._expressions is None:
             return 0
         return self._expressions.parse_work(self.run.resolved_units[position].position, part)
@@ -375,7 +369,6 @@ class ActiveWorkflow:
         return results
 
     def stored_results(self, position: int, part: StepPart = StepPart.CONFIG) -> list[int]:
-        """Return the positions of the results that a *part* of the step reads and that are only stored."""
         stored = list[int]()
         for step_id in self._read_steps(position, part):
             source = self._positions[step_id]
@@ -385,7 +378,6 @@ class ActiveWorkflow:
         return stored
 
     def max_result_bytes(self, positions: Sequence[int]) -> int:
-        """Return how many bytes the stored results at these positions of steps may have together."""
         with_items = sum(self._steps[position].definition.for_each is not UNSET for position in positions)
         return with_items * MAX_MAPPED_BYTES + (len(positions) - with_items) * MAX_RESULT_BYTES
 

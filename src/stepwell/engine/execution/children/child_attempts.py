@@ -53,10 +53,6 @@ class ChildAttempts(Struct, eq=False, kw_only=True):
     clock: Clock
 
     async def create(self, parent_id: UUID, task: Task, inputs: Mapping[str, Any], control: AttemptControl) -> None:
-        """Create the sub-workflow of an attempt, or continue it, and report that. *inputs* are those of the step.
-
-        Raises `AttemptError`, and `AttemptSuperseded` if this process has lost the parent.
-        """
         parent = self._parent(parent_id)
         child_id, bundle = _child_of(parent, task), None
         if not await self._is_stored(child_id, task):
@@ -115,15 +111,10 @@ class ChildAttempts(Struct, eq=False, kw_only=True):
             raise _NotStored(insertion)
 
     async def exceed_budget(self, root_id: UUID, verb: ExceedBudget) -> None:
-        """Pause the workflow at the top, or let it fail. Return once that is committed, or once it isn't RUNNING."""
         while not await self.children.send(root_id, verb):
             pass
 
     async def stop(self, parent_id: UUID, task: Task) -> FollowUpEnded:
-        """Stop the sub-workflow of an abandoned attempt. Return what became of it.
-
-        It becomes CANCELLED if its parent is, and otherwise FAILED, so that resume can continue it.
-        """
         parent, receipt = self._parent(parent_id), CancelReceipt.NEVER_STARTED
         child_id = _child_of(parent, task)
         while True:
