@@ -49,7 +49,8 @@ class DataUriInput(NamedTuple):
 def large_data_uris(request: CreateWorkflow) -> list[DataUriInput]:
     inputs: list[DataUriInput] = []
     for position, step in enumerate(request.steps):
-        inputs += _in_step(step.task_type, step.config, ("body", "steps", position, "config"))
+        if step.config:
+            inputs += _in_step(step.task_type, step.config, ("body", "steps", position, "config"))
     inputs += _in_defaults(request.config, ("body", "config"))
     return inputs
 
