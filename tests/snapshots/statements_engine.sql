@@ -1484,7 +1484,7 @@ SELECT k.id, family.tenant
 FROM family
 JOIN tasks AS k ON k.workflow_id = family.id
 WHERE k.deleted_at IS NULL AND k.outputs::text <> '[]' ), readers AS (
-SELECT r.task_id, r.workflow_id, r.reused
+SELECT r.task_id, r.workflow_id, r.reused, w.status
 FROM lost
 JOIN artifact_references AS r ON r.task_id = lost.id
 JOIN workflows AS w ON w.id = r.workflow_id AND w.deleted_at IS NULL AND w.tenant IS NOT DISTINCT FROM lost.tenant
@@ -1495,7 +1495,12 @@ SELECT DISTINCT workflow_id
 FROM readers AS r
 WHERE reused AND NOT EXISTS (SELECT
 FROM readers AS n
-WHERE n.task_id = r.task_id AND NOT n.reused)
+WHERE n.task_id = r.task_id AND NOT n.reused) AND (status NOT IN ('CANCELLED', 'COMPLETED', 'FAILED') OR EXISTS
+    (SELECT
+FROM steps AS u
+WHERE u.workflow_id = r.workflow_id AND strpos(u.flow::text, r.task_id::text) > 0) OR EXISTS (SELECT
+FROM step_items AS u
+WHERE u.workflow_id = r.workflow_id AND strpos(u.flow::text, r.task_id::text) > 0))
 ORDER BY workflow_id
 LIMIT 1000;
 --   Limit
@@ -1529,7 +1534,15 @@ LIMIT 1000;
 --                 ->  Nested Loop Anti Join
 --                       Join Filter: (n.task_id = r.task_id)
 --                       ->  CTE Scan on readers r
---                             Filter: reused
+--                             Filter: (reused AND ((status <> ALL ('{CANCELLED,COMPLETED,FAILED}'::text[])) OR EXISTS(SubPlan 3) OR EXISTS(SubPlan 4)))
+--                             SubPlan 3
+--                               ->  Index Scan using steps_pkey on steps u
+--                                     Index Cond: (workflow_id = r.workflow_id)
+--                                     Filter: (strpos((flow)::text, (r.task_id)::text) > 0)
+--                             SubPlan 4
+--                               ->  Index Scan using step_items_pkey on step_items u_1
+--                                     Index Cond: (workflow_id = r.workflow_id)
+--                                     Filter: (strpos((flow)::text, (r.task_id)::text) > 0)
 --                       ->  CTE Scan on readers n
 --                             Filter: (NOT reused)
 

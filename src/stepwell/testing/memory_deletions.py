@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from stepwell.basics.tenancy import TenantScope
@@ -152,8 +153,16 @@ class MemoryPurges(MemoryAdapter):
             scope = TenantScope(row.record.tenant)
             for task_id in [each for each, task in row.tasks.items() if task.task.outputs and task.deleted_at is None]:
                 if not self._tables.readers_of(task_id, scope, reused=False):
-                    found.update(self._tables.readers_of(task_id, scope))
+                    found.update(filter(partial(self._loses, task_id), self._tables.readers_of(task_id, scope)))
         return sorted(found - {workflow_id}, key=lambda each: each.int)[:MOST_LOSERS]
+
+    def _loses(self, task_id: UUID, reader_id: UUID) -> bool:
+        """Return whether the reader has taken over a result of the task, or still may."""
+        reader = self._tables.workflows[reader_id]
+        flows = [step.state.flow for step in reader.record.steps or []] + [item.flow for item in reader.items.values()]
+        taken = [flow.reused for flow in flows if flow is not None and flow.reused is not None]
+        has_taken = any(str(task_id) in output.path for each in taken for output in each.outputs)
+        return has_taken or reader.record.state.status not in TERMINAL_STATUSES
 
     def _descendants(self, workflow: WorkflowRow) -> Iterator[WorkflowRow]:
         yield workflow

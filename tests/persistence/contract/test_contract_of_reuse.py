@@ -101,3 +101,12 @@ async def test_a_requested_purge_takes_files_from_those_who_have_only_reused_the
     await stored.write(named, Cancel("alice"))
     await stored.write(named, Cleanup("alice", cleanup_tasks=False))
     assert [each.task_id for each in await purges.removals(ids, FIRST, 10)] == [task_id]
+
+
+async def test_a_run_that_has_ended_without_taking_a_result_loses_nothing(stored: Stored) -> None:
+    handle, _ = await completed(stored)
+    later, purges = await stored.make(body(join("a"))), stored.here.purges
+    await stored.workflow_store.take_results(SCOPE, handle.workflow_id, [A], later.workflow_id)
+    assert await purges.losers(handle.workflow_id) == [later.workflow_id], "it may still take the result"
+    await stored.write(later, Cancel("alice"))
+    assert await purges.losers(handle.workflow_id) == []

@@ -234,6 +234,9 @@ WITH ended AS (DELETE FROM file_removals WHERE task_id = ANY($1::uuid[]) RETURNI
 UPDATE tasks AS t SET deleted_at = clock_timestamp() FROM ended WHERE t.id = ended.task_id AND t.deleted_at IS NULL
 """
 
+# A run that has ended may have a reference without having taken the result: its file was gone, or a process died.
+_HAS_TAKEN: Final = """
+EXISTS (SELECT FROM {0} AS u WHERE u.workflow_id = r.workflow_id AND strpos(u.flow::text, r.task_id::text) > 0)"""
 LOSERS: Final = f"""
 WITH RECURSIVE family AS (
     SELECT id, tenant FROM workflows WHERE id = $1
@@ -242,14 +245,15 @@ WITH RECURSIVE family AS (
     SELECT k.id, family.tenant FROM family JOIN tasks AS k ON k.workflow_id = family.id
     WHERE k.deleted_at IS NULL AND k.outputs::text <> '[]'
 ), readers AS (
-    SELECT r.task_id, r.workflow_id, r.reused FROM lost JOIN artifact_references AS r ON r.task_id = lost.id
+    SELECT r.task_id, r.workflow_id, r.reused, w.status FROM lost JOIN artifact_references AS r ON r.task_id = lost.id
     JOIN workflows AS w ON w.id = r.workflow_id AND w.deleted_at IS NULL AND w.tenant IS NOT DISTINCT FROM lost.tenant
     WHERE NOT EXISTS (SELECT FROM family WHERE family.id = w.id)
 )
 SELECT DISTINCT workflow_id FROM readers AS r
 WHERE reused AND NOT EXISTS (SELECT FROM readers AS n WHERE n.task_id = r.task_id AND NOT n.reused)
+  AND (status NOT IN ({_ENDED}) OR {_HAS_TAKEN.format("steps")} OR {_HAS_TAKEN.format("step_items")})
 ORDER BY workflow_id LIMIT {MOST_LOSERS}
-"""  # noqa: S608 - built from a constant
+"""  # noqa: S608 - built from constants
 
 END: Final = """
 WITH ended AS (
