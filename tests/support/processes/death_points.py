@@ -1,10 +1,12 @@
 """A process that kills itself at a numbered point of its work.
 
 The points are before and after calls: of ports that a test names (`DeathPoints.around`, `killing_source`), or of
-everything that has an effect outside of the process (`number_all`), so that none can be forgotten.
+everything that has an effect outside of the process (`number_all`), so that none can be forgotten. `number_changes` has
+fewer: those behind each change of the database or of the stored files.
 """
 
 import os
+import re
 import signal
 import traceback
 from collections.abc import Callable
@@ -15,10 +17,12 @@ import asyncpg.protocol
 import httpcore
 
 from stepwell.app import Database, PostgresSource
+from stepwell.artifacts.store import ObstoreArtifacts
 from support.database.changed_source import ChangedSource
 
 # How asyncpg sends statements, COMMIT among them. `prepare` is no point, because it changes nothing.
 _STATEMENTS = ("query", "bind_execute", "bind_execute_many", "bind", "execute", "copy_in")
+_CHANGES = re.compile(r"\b(INSERT|(?<!FOR )UPDATE|DELETE|COMMIT)\b", re.IGNORECASE)
 _FRAMES = 40
 _FILE_OPERATIONS = ("link", "replace", "rename", "unlink", "mkdir", "rmdir", "fsync")
 
@@ -74,6 +78,32 @@ class DeathPoints:
         pool.handle_async_request = self.around(pool.handle_async_request)  # type: ignore[method-assign]
         for name in _FILE_OPERATIONS:
             vars(os)[name] = self.around_blocking(getattr(os, name))
+
+    def number_changes(self) -> None:
+        """Put a point behind every SQL statement that may change rows, and behind every deletion of a stored file.
+
+        A death at a read leaves what one behind the last change leaves.
+        """
+
+        def behind(method: Callable[..., Any]) -> Callable[..., Any]:
+            async def call(self_: Any, *args: Any, **options: Any) -> Any:
+                answer = await method(self_, *args, **options)
+                statement = options["state"] if "state" in options else next(iter(args), "")
+                if _CHANGES.search(getattr(statement, "query", statement)):
+                    self.pass_one()
+                return answer
+
+            return call
+
+        members = {name: behind(getattr(asyncpg.protocol.Protocol, name)) for name in _STATEMENTS}
+        delete = ObstoreArtifacts.delete
+
+        async def delete_and_pass(artifacts: Any, path: str) -> None:
+            await delete(artifacts, path)
+            self.pass_one()
+
+        vars(asyncpg.protocol)["Protocol"] = type("NumberedProtocol", (asyncpg.protocol.Protocol,), members)
+        ObstoreArtifacts.delete = delete_and_pass  # type: ignore[method-assign] # on purpose
 
 
 def killing_source(dsn: str, add_points: Callable[[Database], None]) -> ChangedSource:

@@ -1,0 +1,78 @@
+"""A process that deletes a workflow in one of several ways, and kills itself behind a change that this makes."""
+
+import asyncio
+from enum import StrEnum
+from pathlib import Path
+from uuid import UUID
+
+from msgspec import Struct
+
+from stepwell.engine.files.retention import Retention
+from stepwell.persistence.clock import DatabaseClock
+from support.database.postgres import connected
+from support.processes.death_points import DeathPoints
+from support.providers.configured_by_steps import ConfiguredProvider
+from support.service.live_service import Service, running_service
+
+WORKFLOWS = "/api/v1/workflows/"
+_IS_OLD = "UPDATE workflows SET completed_at = now() - interval '2 days' WHERE id = $1"
+
+
+class Way(StrEnum):
+    """A way to delete a workflow."""
+
+    CLEANUP = "cleanup"
+    DATA = "data"
+    RETENTION = "retention"
+
+
+class Deletion(Struct, frozen=True):
+    way: Way
+    workflow_id: str
+
+
+async def delete(service: Service, deletion: Deletion) -> list[str]:
+    """Delete a workflow, or continue to, until nothing is left to do. Return the runs that lose files by that."""
+    path = WORKFLOWS + deletion.workflow_id
+    lost_by: list[str] = []
+    async with connected(service.dsn) as sql:
+        match deletion.way:
+            case Way.CLEANUP:
+                await service.client.post(f"{path}/cleanup")
+            case Way.DATA:
+                lost_by = (await service.client.delete(f"{path}/data")).json().get("lost_by", [])
+            case Way.RETENTION:
+                await sql.execute(_IS_OLD, UUID(deletion.workflow_id))
+                await _expire(service, path)
+        while await sql.fetchval("SELECT count(*) FROM cleanups"):
+            await asyncio.sleep(0.005)
+    return lost_by
+
+
+async def _expire(service: Service, path: str) -> None:
+    services = service.app.services
+    retention = Retention(services.workflows.purges, services.cleanups, service.app.engine.lease, DatabaseClock(), 1)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(retention.run(), name="retention")
+        while (await service.client.get(path)).status_code != 404:
+            await asyncio.sleep(0.005)
+        task.cancel()
+
+
+def delete_and_die(dsn: str, folder: Path, earlier: Deletion | None, deletion: Deletion, at: int) -> None:
+    """End the *earlier* deletion, which a death has interrupted. Then delete, and die at point *at* of this.
+
+    Exit with 0 if there is no such point.
+    """
+    points = DeathPoints(at, counting=False)
+    points.number_changes()
+
+    async def run() -> None:
+        async with running_service(dsn, folder, providers=[ConfiguredProvider()]) as service:
+            if earlier is not None:
+                await delete(service, earlier)
+            points.counting = True
+            await delete(service, deletion)
+            points.counting = False
+
+    asyncio.run(run())
