@@ -78,6 +78,13 @@ async def test_a_step_with_reuse_false_always_runs(service: Service) -> None:
     assert reused(second) == []
 
 
+async def test_a_step_that_always_runs_leaves_its_old_result_to_others(service: Service) -> None:
+    first = await run(service, image("a", "a jug"), image("b"))
+    second = await run(service, image("a"), image("b", depends_on=["a"], reuse=False), reuse={"from": first["id"]})
+    assert reused(second) == ["a"]
+    assert step_of(second, "a")["result"] == step_of(first, "b")["result"]
+
+
 async def test_events_report_what_is_reused(service: Service) -> None:
     first = await run(service, image("a"))
     second = await rerun(service, first)

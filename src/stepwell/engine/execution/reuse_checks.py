@@ -156,10 +156,12 @@ class ReuseFinder:
         A unit whose inputs aren't known yet is assumed to do the same work as then, unless it is behind a step that
         runs.
         """
-        own, claimed = {each.name for each in wanted}, set[UnitKey]()
+        assert workflow.run.reuse is not None
+        own, claimed, never = {each.name for each in wanted}, set[UnitKey](), workflow.run.reuse.never
         positions = workflow.open_units({each.name for each in earlier.candidates(wanted)} - own)
         for result in earlier.candidates(wanted):
-            if (position := positions.get(result.name)) is None:
+            position = positions.get(result.name)
+            if position is None or workflow.run.resolved_units[position].position in never:
                 continue
             if workflow.has_sources(position):
                 work = await self._work(workflow, position)
