@@ -96,11 +96,11 @@ class DeathPoints:
             return call
 
         members = {name: behind(getattr(asyncpg.protocol.Protocol, name)) for name in _STATEMENTS}
-        delete = ObstoreArtifacts.delete
+        points, delete = self, ObstoreArtifacts.delete
 
-        async def delete_and_pass(artifacts: Any, path: str) -> None:
-            await delete(artifacts, path)
-            self.pass_one()
+        async def delete_and_pass(self: ObstoreArtifacts, path: str) -> None:
+            await delete(self, path)
+            points.pass_one()
 
         vars(asyncpg.protocol)["Protocol"] = type("NumberedProtocol", (asyncpg.protocol.Protocol,), members)
         ObstoreArtifacts.delete = delete_and_pass  # type: ignore[method-assign] # on purpose
