@@ -111,3 +111,17 @@ class ReuseChecks:
         states = units.values() if isinstance(units, Mapping) else units
         reused = (unit.flow.reused for unit in states if unit.flow is not None)
         return {each.source for each in reused if each is not None}
+
+    def behind_attempts(self) -> set[int]:
+        """Return the steps that depend, at any distance, on one that runs or has run at a provider. O(edges)."""
+        units, found = self._units, set[int]()
+        ran = [
+            resolved.position
+            for resolved, step in zip(units.resolved_steps, units.steps, strict=True)
+            if resolved.provider is not None and (step.attempt or units.wants_new_attempt(resolved.position))
+        ]
+        while ran:
+            new = [each for each in units.dependants[ran.pop()] if each not in found]
+            found.update(new)
+            ran += new
+        return found

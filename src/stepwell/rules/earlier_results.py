@@ -89,40 +89,31 @@ class WantedResult(Struct, frozen=True):
 
 
 class EarlierResults:
-    """The results of an earlier run, by fingerprint, each list in the order of the earlier run."""
+    """The results of an earlier run, by fingerprint, each list in the order of the earlier run.
+
+    `works` are the fingerprints that units want whose own results others ask for; None: they want none.
+    """
 
     def __init__(self, results: Iterable[EarlierResult]) -> None:
         self._by_fingerprint: dict[str, list[EarlierResult]] = defaultdict(list)
+        self._by_name: dict[tuple[str, int | None], EarlierResult] = {}
+        self.works: dict[tuple[int, bool], str | None] = {}  # by position, and whether it is at the fallback
         for each in results:
             self._by_fingerprint[each.fingerprint].append(each)
+            self._by_name[each.name] = each
 
     def __bool__(self) -> bool:
         return bool(self._by_fingerprint)
 
-    def assign(
-        self, wanted: Sequence[WantedResult], taken: Collection[UnitKey], claimed: Collection[UnitKey]
-    ) -> dict[UnitKey, EarlierResult]:
-        """Return the result for each of the *wanted* units that there is one for, by the key of the unit.
+    def own(self, wanted: Iterable[WantedResult], taken: Collection[UnitKey]) -> dict[UnitKey, EarlierResult]:
+        """Return the results of the same steps and items, by the keys of the *wanted* units. *taken* are given out."""
+        found = ((each, self._by_name.get(each.name)) for each in wanted)
+        return {
+            each.key: result
+            for each, result in found
+            if result is not None and result.fingerprint == each.fingerprint and result.key not in taken
+        }
 
-        *taken* are the keys of results that are given out, and *claimed* those that only their own units may take.
-        """
-        given, assigned = set(taken), dict[UnitKey, EarlierResult]()
-        for each in wanted:
-            for result in self._free(each, given):
-                if result.name == each.name:
-                    assigned[each.key] = result
-                    given.add(result.key)
-                    break
-        for each in sorted(wanted, key=lambda unit: (unit.key.step, unit.key.item or 0)):
-            if each.key not in assigned and (free := self._free(each, given.union(claimed))):
-                assigned[each.key] = free[0]
-                given.add(free[0].key)
-        return assigned
-
-    def candidates(self, wanted: Iterable[WantedResult]) -> list[EarlierResult]:
-        """Return all results for the work of the *wanted* units."""
-        fingerprints = dict.fromkeys(each.fingerprint for each in wanted)
-        return [each for fingerprint in fingerprints for each in self._by_fingerprint.get(fingerprint, ())]
-
-    def _free(self, wanted: WantedResult, given: Collection[UnitKey]) -> list[EarlierResult]:
-        return [each for each in self._by_fingerprint.get(wanted.fingerprint, ()) if each.key not in given]
+    def others(self, fingerprint: str) -> Sequence[EarlierResult]:
+        """Return all results with this fingerprint, in the order in which others than their own units take them."""
+        return self._by_fingerprint.get(fingerprint, ())

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from stepwell.engine.attempts.fingerprints import Fingerprints
 from stepwell.testing import MemoryDatabase
 from support.providers.scripted import Fail, ScriptedProvider, Succeed, scripted_step
 from support.service.live_service import Service, running_service, step_of
@@ -129,6 +130,28 @@ async def items_of(service: Service, workflow: dict[str, Any], step_id: str) -> 
     response = await service.client.get(f"{WORKFLOWS}{workflow['id']}/steps/{step_id}/items", params={"limit": 1000})
     items: list[dict[str, Any]] = response.json()["items"]
     return items
+
+
+async def test_the_work_of_a_unit_is_evaluated_twice_at_most_however_many_others_ask_for_its_result(
+    service: Service, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, evaluated, fingerprint = 130, list[int](), Fingerprints.of  # more than are checked together
+    first = await run(service, *(scripted_step(f"s{number}") for number in range(2 * count)))
+
+    async def counted(fingerprints: Fingerprints, context: Any, position: int, *args: Any, **options: Any) -> str:
+        evaluated.append(position)
+        return await fingerprint(fingerprints, context, position, *args, **options)
+
+    monkeypatch.setattr(Fingerprints, "of", counted)
+    rest = {"id": "rest", "task_type": "DELAY", "config": {"seconds": 0.01}}
+    steps = [
+        *(scripted_step(f"new{number}") for number in range(count)),
+        *(scripted_step(f"s{number}", "rest") for number in range(count)),
+    ]
+    second = await run(service, *steps, rest, reuse={"from": first["id"]})
+    assert len(reused(second)) == 2 * count
+    assert len(provider.calls) == 2 * count, "only the first run has called it"
+    assert sorted(evaluated) == [*range(count), *sorted([*range(count, 2 * count)] * 2)]
 
 
 async def outputs_of(service: Service, workflow: dict[str, Any]) -> list[tuple[str, str, bool]]:

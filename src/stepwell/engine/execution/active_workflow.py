@@ -283,43 +283,27 @@ class ActiveWorkflow:
         mappings = self._step(position).definition.input_mappings
         return [each for each in mappings if self._had_result(each.from_step, None)]
 
-    def open_units(self, names: Collection[tuple[str, int | None]]) -> dict[tuple[str, int | None], int]:
-        """Return the positions of those of the units that have yet to begin, and to be checked for reuse.
+    def open_unit(self, step_id: str, item: int | None) -> int | None:
+        """Return the position of the unit if it has yet to begin, and to be checked for reuse.
 
-        Each has a step's id and an item's number, or None. An item that isn't known yet has the position of its step.
+        An item that isn't known yet has the position of its step.
         """
-        positions, run = {}, self.run
-        for step_id, item in names:
-            if (position := self._positions.get(step_id)) is None:
-                continue
-            if item is not None:
-                of_item = unit_position(len(self._steps), ItemKey(position, item))
-                if run.steps[position].status is not StepStatus.PENDING or of_item in run.resolved_units:
-                    position = of_item
-            known = position < len(self._steps) or (run.items is not None and position in run.resolved_units)
-            if known and run.units[position].status is StepStatus.PENDING and not run.wants_new_attempt(position):
-                positions[step_id, item] = position
-        return positions
+        run, position = self.run, self._positions.get(step_id)
+        if position is None:
+            return None
+        if item is not None:
+            of_item = unit_position(len(self._steps), ItemKey(position, item))
+            if run.steps[position].status is not StepStatus.PENDING or of_item in run.resolved_units:
+                position = of_item
+        known = position < len(self._steps) or (run.items is not None and position in run.resolved_units)
+        is_open = known and run.units[position].status is StepStatus.PENDING and not run.wants_new_attempt(position)
+        return position if is_open else None
 
     def has_sources(self, position: int) -> bool:
         """Return whether all results that an attempt at the unit reads are there. False for a step with items."""
         if position < len(self._steps) and self._steps[position].definition.for_each is not UNSET:
             return False
         return all(self._had_result(each, None) for each in self._read_steps(position, StepPart.CONFIG))
-
-    def is_behind_attempt(self, position: int) -> bool:
-        """Return whether a step that the unit depends on, at any distance, runs or has run at a provider."""
-        run, seen = self.run, set[int]()
-        stack = list(run.resolved_units[position].depends_on)
-        while stack:
-            if (each := stack.pop()) in seen:
-                continue
-            seen.add(each)
-            step, resolved = run.steps[each], run.resolved_steps[each]
-            if resolved.provider is not None and (step.attempt or run.wants_new_attempt(each)):
-                return True
-            stack += resolved.depends_on
-        return False
 
     def provider(self, position: int) -> ProviderType | None:
         """Return the provider of the next attempt at the step or item; None if it needs none."""

@@ -13,7 +13,8 @@ What must hold:
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -42,7 +43,7 @@ from stepwell.runtime.outages import OUTAGE_RETRY_S, until_available
 
 log = structlog.get_logger()
 
-_AT_ONCE = 100  # units
+_AT_ONCE, _EVALUATIONS_AT_ONCE = 100, 10  # units
 _BYTES_AT_ONCE = 4 * 1024 * 1024  # of results
 _FILES_AT_ONCE = 8
 _FILE_S = 30.0
@@ -98,14 +99,15 @@ class ReuseFinder:
         """
         earlier, gone = await self._earlier(workflow), set[UnitKey]()
         wanted = dict[int, WantedResult]()
-        for position in left:
+        for number, position in enumerate(left):
+            if number % _EVALUATIONS_AT_ONCE == 0:
+                await asyncio.sleep(0)
             if (work := await self._work(workflow, position, decisions.get(position))) is not None:
                 wanted[position] = work
         while wanted:
             assert workflow.run.reuse is not None
             taken = workflow.run.reuse.taken() | gone
-            claimed = await self._claimed(workflow, earlier, list(wanted.values()))
-            assigned = earlier.assign(list(wanted.values()), taken, claimed)
+            assigned = await self._assign(workflow, earlier, list(wanted.values()), taken)
             for position in [position for position, work in wanted.items() if work.key not in assigned]:
                 del wanted[position]
                 report(ReuseChecked(position, left.pop(position)))
@@ -148,29 +150,56 @@ class ReuseFinder:
             _key(workflow, position), workflow.resolved_step(position).step_id, work_of_unit(fingerprint, repeat)
         )
 
-    async def _claimed(
-        self, workflow: ActiveWorkflow, earlier: EarlierResults, wanted: Sequence[WantedResult]
-    ) -> set[UnitKey]:
-        """Return the keys of results that units which are yet to be checked will take: those of the same step and item.
+    async def _assign(
+        self,
+        workflow: ActiveWorkflow,
+        earlier: EarlierResults,
+        wanted: Sequence[WantedResult],
+        taken: Collection[UnitKey],
+    ) -> dict[UnitKey, EarlierResult]:
+        """Return the result for each of the *wanted* units that there is one for, by the key of the unit."""
+        assert workflow.run.reuse is not None
+        assigned = earlier.own(wanted, taken)
+        given = {*taken, *(each.key for each in assigned.values())}
+        others = defaultdict[str, list[WantedResult]](list)
+        for each in sorted(wanted, key=lambda unit: (unit.key.step, unit.key.item or 0)):
+            if each.key not in assigned:
+                others[each.fingerprint].append(each)
+        names, behind = {each.name for each in wanted}, workflow.run.reuse.behind_attempts() if others else set[int]()
+        for fingerprint, units in others.items():
+            waiting = iter(units)
+            for number, result in enumerate(earlier.others(fingerprint)):
+                if number % _AT_ONCE == 0:
+                    await asyncio.sleep(0)
+                if result.key in given or (
+                    result.name not in names and await self._is_claimed(workflow, earlier, result, behind)
+                ):
+                    continue
+                if (unit := next(waiting, None)) is None:
+                    break
+                assigned[unit.key] = result
+        return assigned
 
-        A unit whose inputs aren't known yet is assumed to do the same work as then, unless it is behind a step that
+    async def _is_claimed(
+        self, workflow: ActiveWorkflow, earlier: EarlierResults, result: EarlierResult, behind: Collection[int]
+    ) -> bool:
+        """Return whether the same step or item, which is yet to be checked, is going to take the result.
+
+        If its inputs aren't known yet, it is assumed to do the same work as then, unless it is *behind* a step that
         runs.
         """
         assert workflow.run.reuse is not None
-        own, claimed, never = {each.name for each in wanted}, set[UnitKey](), workflow.run.reuse.never
-        positions = workflow.open_units({each.name for each in earlier.candidates(wanted)} - own)
-        for result in earlier.candidates(wanted):
-            position = positions.get(result.name)
-            if position is None or workflow.run.resolved_units[position].position in never:
-                continue
-            if workflow.has_sources(position):
-                work = await self._work(workflow, position)
-                claims = work is not None and work.fingerprint == result.fingerprint
-            else:
-                claims = not workflow.is_behind_attempt(position)
-            if claims:
-                claimed.add(result.key)
-        return claimed
+        position = workflow.open_unit(*result.name)
+        if position is None or (step := workflow.run.resolved_units[position].position) in workflow.run.reuse.never:
+            return False
+        if not workflow.has_sources(position):
+            return step not in behind
+        key = position, workflow.on_fallback(position)
+        if key not in earlier.works:
+            await asyncio.sleep(0)
+            work = await self._work(workflow, position)
+            earlier.works[key] = None if work is None else work.fingerprint
+        return earlier.works[key] == result.fingerprint
 
     async def _inputs(self, workflow: ActiveWorkflow, position: int) -> dict[str, Any] | None:
         tries = EVALUATION_TRIES
@@ -290,7 +319,7 @@ class OpenReuseChecks:
 
     async def _run(self, workflow: ActiveWorkflow, requests: _Requests) -> None:
         while requests.waiting:
-            some = sorted(requests.waiting.values(), key=lambda check: _order(workflow, check))[:_AT_ONCE]
+            some = next(batches(workflow, requests.waiting.values()))
             for check in some:
                 del requests.waiting[check.position]
             await self.finder.find(workflow, some, partial(self._apply, workflow))
@@ -305,6 +334,8 @@ class OpenReuseChecks:
             asyncio_task.result()
 
 
-def _order(workflow: ActiveWorkflow, check: CheckReuse) -> tuple[int, int]:
-    """Return the place of the unit in the definition."""
-    return workflow.resolved_step(check.position).position, check.position
+def batches(workflow: ActiveWorkflow, checks: Iterable[CheckReuse]) -> Iterator[Sequence[CheckReuse]]:
+    """Yield the *checks* in the order of the definition, so many at a time as are made together."""
+    ordered = sorted(checks, key=lambda check: (workflow.resolved_step(check.position).position, check.position))
+    for start in range(0, len(ordered), _AT_ONCE):
+        yield ordered[start : start + _AT_ONCE]

@@ -21,7 +21,7 @@ from stepwell.engine.attempts.input_resolver import PreparedAttempt
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.new_workflow import Creation, build_workflow
-from stepwell.engine.execution.reuse_checks import ReuseFinder
+from stepwell.engine.execution.reuse_checks import ReuseFinder, batches
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.effects import CheckReuse, Evaluate, StartAttempt
 from stepwell.lifecycle.inputs import SERVICE, Dispatched, Input, Start
@@ -93,7 +93,7 @@ class _Simulation(Struct, eq=False):
             for effect in effects:
                 if isinstance(effect, Evaluate):
                     apply(await self.finder.evaluator.evaluate(self.workflow, effect))
-            if checks := [effect for effect in effects if isinstance(effect, CheckReuse)]:
+            for checks in batches(self.workflow, (effect for effect in effects if isinstance(effect, CheckReuse))):
                 await self.finder.find(self.workflow, checks, apply, missing=self.gone)
             await self._lend(decisions)
 
