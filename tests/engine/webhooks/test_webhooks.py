@@ -131,6 +131,28 @@ class TestPayloads:
             f"evt_{workflow['id'].replace('-', '')}_{event['id']}" for event in wanted[1:3]
         ]
 
+    async def test_a_reused_result_is_sent_before_its_step_completes(
+        self, service: Service, sink: WebhookReceiver
+    ) -> None:
+        first = await service.until_ended((await service.create(scripted_step("a")))["id"])
+        workflow = await run_with_webhook(
+            service, sink, scripted_step("a"), suppress_subtask_events=False, reuse={"from": first["id"]}
+        )
+        received = await sink.until(3)
+        bodies = {one.verified()["type"]: one.verified() for one in received}
+        assert bodies.keys() == {"step.reused", "step.completed", "workflow.completed"}
+        events = {event["type"]: event for event in await service.events(workflow["id"])}
+        for kind in ("step.reused", "step.completed"):
+            assert bodies[kind]["data"]["event"] == events[kind]
+            assert_conforms(next(one for one in received if one.payload["type"] == kind), "step")
+        assert bodies["step.reused"]["data"]["event"]["data"] == {
+            "workflow_id": first["id"],
+            "from_task_id": first["steps"][0]["task_id"],
+            "saved": None,
+        }
+        (step,) = bodies["workflow.completed"]["data"]["steps"]
+        assert step["reused_from"] == {"workflow_id": first["id"], "task_id": first["steps"][0]["task_id"]}
+
     async def test_deliveries_are_listed_page_by_page(self, service: Service, sink: WebhookReceiver) -> None:
         workflow = await run_with_webhook(
             service, sink, scripted_step("a"), scripted_step("b", "a"), suppress_subtask_events=False
