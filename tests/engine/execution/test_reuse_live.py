@@ -1,16 +1,18 @@
 """Runs that take over results of earlier ones, in the running service: what is reused, and what runs."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from stepwell.engine.attempts.fingerprints import Fingerprints
 from stepwell.testing import MemoryDatabase
 from support.providers.scripted import Fail, ScriptedProvider, Succeed, scripted_step
-from support.service.live_service import Service, running_service, step_of
+from support.service.live_service import ENDED, Service, running_service, step_of
 from support.workflows.reused_results import WORKFLOWS, image, rerun, reused, run, sharper
 
 
@@ -152,6 +154,50 @@ async def test_the_work_of_a_unit_is_evaluated_twice_at_most_however_many_others
     assert len(reused(second)) == 2 * count
     assert len(provider.calls) == 2 * count, "only the first run has called it"
     assert sorted(evaluated) == [*range(count), *sorted([*range(count, 2 * count)] * 2)]
+
+
+@pytest.mark.extended
+async def test_one_of_a_thousand_items_runs_and_so_it_was_forecast(
+    service: Service, provider: ScriptedProvider
+) -> None:
+    items = [f"vase {number}" for number in range(1_000)]
+    step = scripted_step("each", config={"prompt": "${item}"})
+    first = await run(service, {**step, "for_each": {"items": items, "max_concurrency": 50}})
+    items[500] = "a jug"
+    steps = [{**step, "for_each": {"items": items, "max_concurrency": 50}}]
+    body = {"name": "n", "origin_instance": "tests", "steps": steps, "reuse": {"from": first["id"]}}
+    plan = await service.client.post(f"{WORKFLOWS}plan", json=body)
+    assert plan.json()["steps"][0]["forecast_items"] == {"reused": 999, "runs": 1}
+    second = await run(service, *steps, reuse=body["reuse"])
+    assert [item["item"] for item in await items_of(service, second, "each") if item["reused_from"] is None] == [500]
+    assert len(provider.calls) == 1_001
+
+
+async def test_results_near_their_limit_are_taken_over_however_large_they_are_together(
+    service: Service, provider: ScriptedProvider
+) -> None:
+    provider.default = Succeed({"text": "x" * 1_000_000})
+    steps = [scripted_step(f"s{number}") for number in range(10)]  # more than the 4 MiB that are read at once
+    body = {"name": "n", "origin_instance": "tests", "steps": steps}
+    async with service.unchecked_client() as client:
+        created = await client.post(WORKFLOWS, json=body)
+        first = (await ended(client, created.json()["id"]))["id"]
+        plan = await client.post(f"{WORKFLOWS}plan", json={**body, "reuse": {"from": first}})
+        assert [step["forecast"] for step in plan.json()["steps"]] == ["reused"] * 10
+        created = await client.post(WORKFLOWS, json={**body, "reuse": {"from": first}})
+        await ended(client, created.json()["id"])
+        second = (await client.get(WORKFLOWS + created.json()["id"])).json()
+    assert reused(second) == [f"s{number}" for number in range(10)]
+    assert all(len(step["result"]["text"]) == 1_000_000 for step in second["steps"])
+    assert len(provider.calls) == 10
+
+
+async def ended(client: httpx.AsyncClient, workflow_id: str) -> dict[str, Any]:
+    workflow: dict[str, Any] = {}
+    while workflow.get("status") not in ENDED:
+        await asyncio.sleep(0.05)
+        workflow = (await client.get(WORKFLOWS + workflow_id, params={"include_steps": False})).json()
+    return workflow
 
 
 async def outputs_of(service: Service, workflow: dict[str, Any]) -> list[tuple[str, str, bool]]:

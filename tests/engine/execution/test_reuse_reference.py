@@ -73,8 +73,8 @@ async def ended(service: Service, workflow_id: str, steps: list[dict[str, Any]],
     children = {}
     for step in steps:
         if "for_each" in step:
-            answer = await service.client.get(f"{WORKFLOWS}{workflow_id}/steps/{step['id']}/items")
-            rows |= {(step["id"], item["item"]): item for item in answer.json()["items"]}
+            response = await service.client.get(f"{WORKFLOWS}{workflow_id}/steps/{step['id']}/items")
+            rows |= {(step["id"], item["item"]): item for item in response.json()["items"]}
         elif step["task_type"] == "SUBWORKFLOW" and (result := step_of(workflow, step["id"])["result"]) is not None:
             below = step["config"]["workflow"]["steps"]
             word = step["config"]["inputs"]["of"].replace("${inputs.word}", inputs["word"])
@@ -176,6 +176,8 @@ async def test_a_rerun_of_an_edited_definition_takes_over_what_the_reference_say
         assert plan.status_code == 200, plan.text
         new, alone = await run(reuse=reuse), await run()
         assert outcome_of(new.workflow).statuses == outcome_of(alone.workflow).statuses
+        for step in [step for step in new.workflow["steps"] if step["task_type"] != "SUBWORKFLOW"]:
+            assert step["result"] == step_of(alone.workflow, step["step_id"])["result"]
         check(provider, earlier, new)
         check_forecast(plan.json(), new)
         earlier = new

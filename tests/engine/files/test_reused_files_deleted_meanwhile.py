@@ -31,8 +31,8 @@ async def test_a_run_takes_a_result_with_its_file_or_none(
             return result
 
         monkeypatch.setattr(ReuseFinder, moment, then_delete)
-        answer = await service.client.post(WORKFLOWS, json=body(first))
-        second = await service.until_ended(answer.json()["id"])
+        response = await service.client.post(WORKFLOWS, json=body(first))
+        second = await service.until_ended(response.json()["id"])
         is_taken = moment == FOUND or (moment == REFERENCED and way is not Way.DATA)
         assert reused(second) == (["a"] if is_taken else [])
         assert len(await service.tasks(second["id"])) == (not is_taken)

@@ -38,12 +38,12 @@ async def delete(service: Service, deletion: Deletion) -> list[str]:
     async with connected(service.dsn) as sql:
         match deletion.way:
             case Way.CLEANUP:
-                answer = await service.client.post(f"{path}/cleanup")
-                assert answer.status_code == 200, answer.text
+                response = await service.client.post(f"{path}/cleanup")
+                assert response.status_code == 200, response.text
             case Way.DATA:
-                answer = await service.client.delete(f"{path}/data")
-                assert answer.status_code in (200, 404), answer.text
-                lost_by = answer.json().get("lost_by", [])
+                response = await service.client.delete(f"{path}/data")
+                assert response.status_code in (200, 404), response.text
+                lost_by = response.json().get("lost_by", [])
             case Way.RETENTION:
                 await sql.execute(_IS_OLD, UUID(deletion.workflow_id))
                 await _expire(service, path)

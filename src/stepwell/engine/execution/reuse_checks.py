@@ -9,6 +9,7 @@ What must hold:
   there then is there as long as the run isn't deleted, unless somebody deletes the data of the earlier run for good.
 - A workflow has at most one asyncio task for its checks, and none once it has left memory.
 - A unit whose check fails runs: its attempt reports the error.
+- However many units do equal work, the event loop gets its turn: a batch passes each result once, and pauses meanwhile.
 - A check outlasts outages of the database and of the artifact store: to run a step that is paid for costs more.
 """
 
