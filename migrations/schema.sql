@@ -315,6 +315,7 @@ CREATE TABLE daily_costs (
     currency text NOT NULL,
     amount numeric NOT NULL,
     attempts bigint NOT NULL,
+    saved numeric NOT NULL,
     CONSTRAINT daily_costs_pkey PRIMARY KEY (tenant, day, provider, model, definition, currency)
 ) WITH (fillfactor=50);
 

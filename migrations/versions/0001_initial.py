@@ -344,7 +344,8 @@ _REQUESTS = (
         expires_at timestamptz NOT NULL
     )
     """,
-    # The costs of attempts, summed for good. `tenant` and `definition` are '' for none, and a day is one of UTC.
+    # The costs of attempts, and what reuse has saved, summed for good.
+    # `tenant` and `definition` are '' for none, and a day is one of UTC.
     """
     CREATE TABLE daily_costs (
         tenant text NOT NULL,
@@ -355,6 +356,7 @@ _REQUESTS = (
         currency text NOT NULL,
         amount numeric NOT NULL,
         attempts bigint NOT NULL,
+        saved numeric NOT NULL,
         PRIMARY KEY (tenant, day, provider, model, definition, currency)
     ) WITH (fillfactor = 50)
     """,

@@ -11,10 +11,13 @@ from stepwell.testing import MemoryDatabase
 from stepwell.testing.memory_tables import CostRow, CostRowKey
 from support.service.live_service import Service, running_service
 
-PATH = "/api/v1/costs"
+PATH, BIG = "/api/v1/costs", 12345678901234567890.0
 ROWS = [
     (CostRowKey("t", date(2026, 1, 1), "FAL", "flux", "USD"), CostRow(Decimal("0.10"), 1)),
-    (CostRowKey("t", date(2026, 1, 2), "FAL", "flux", "USD"), CostRow(Decimal("12345678901234567890.000000001"), 2)),
+    (
+        CostRowKey("t", date(2026, 1, 2), "FAL", "flux", "USD"),
+        CostRow(Decimal("12345678901234567890.000000001"), 2, Decimal("0.250")),
+    ),
     (CostRowKey("t", date(2026, 1, 2), "OPENAI", "gpt", "EUR"), CostRow(Decimal("3.00"), 3)),
     (CostRowKey("", date(2026, 1, 3), "FAL", "flux", "USD"), CostRow(Decimal(0), 1)),
 ]
@@ -38,17 +41,17 @@ async def test_sums_are_exact_and_have_the_members_that_by_names(memory: MemoryD
     async with running_service(memory, tmp_path) as service:
         response = await service.client.get(PATH)
         assert response.text == (
-            '{"costs":[{"currency":"EUR","amount":3,"attempts":3},'
-            '{"currency":"USD","amount":12345678901234567890.100000001,"attempts":4}]}'
+            '{"costs":[{"currency":"EUR","amount":3,"attempts":3,"saved":0},'
+            '{"currency":"USD","amount":12345678901234567890.100000001,"attempts":4,"saved":0.25}]}'
         )
         assert await costs(service, "by=day&by=tenant&from=2026-01-02") == [
-            {"day": "2026-01-02", "tenant": "t", "currency": "EUR", "amount": 3, "attempts": 3},
-            {"day": "2026-01-02", "tenant": "t", "currency": "USD", "amount": 12345678901234567890.0, "attempts": 2},
-            {"day": "2026-01-03", "tenant": None, "currency": "USD", "amount": 0, "attempts": 1},
+            {"day": "2026-01-02", "tenant": "t", "currency": "EUR", "amount": 3, "attempts": 3, "saved": 0},
+            {"day": "2026-01-02", "tenant": "t", "currency": "USD", "amount": BIG, "attempts": 2, "saved": 0.25},
+            {"day": "2026-01-03", "tenant": None, "currency": "USD", "amount": 0, "attempts": 1, "saved": 0},
         ]
-        by_model = [{"model": "gpt", "provider": "OPENAI", "currency": "EUR", "amount": 3, "attempts": 3}]
+        by_model = [{"model": "gpt", "provider": "OPENAI", "currency": "EUR", "amount": 3, "attempts": 3, "saved": 0}]
         assert await costs(service, "by=model,provider&to=2026-01-03&from=2026-01-02") == [
-            {"model": "flux", "provider": "FAL", "currency": "USD", "amount": 12345678901234567890.0, "attempts": 2},
+            {"model": "flux", "provider": "FAL", "currency": "USD", "amount": BIG, "attempts": 2, "saved": 0.25},
             *by_model,
         ]
         again = await service.client.get(PATH, headers={"If-None-Match": response.headers["etag"]})

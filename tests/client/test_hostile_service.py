@@ -55,7 +55,10 @@ async def test_a_response_that_is_damaged_or_of_another_type_is_unexpected(conte
     [
         (lambda c: c.upload(b"x"), httpx.Response(201, json={"artifacts": []})),
         (lambda c: c.tag(ID), httpx.Response(200)),
-        (lambda c: c.costs(), httpx.Response(200, json={"costs": [{"currency": "USD", "amount": [], "attempts": 1}]})),
+        (
+            lambda c: c.costs(),
+            httpx.Response(200, json={"costs": [{"currency": "USD", "amount": [], "attempts": 1, "saved": 0}]}),
+        ),
     ],
     ids=["upload", "tag", "costs"],
 )

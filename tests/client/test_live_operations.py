@@ -221,7 +221,7 @@ async def test_the_service_is_described(stepwell: AsyncStepwell) -> None:
 
 
 async def test_amounts_are_exact() -> None:
-    text = b'{"costs":[{"currency":"USD","amount":12345678901234567890.123456789,"attempts":1}]}'
+    text = b'{"costs":[{"currency":"USD","amount":12345678901234567890.123456789,"attempts":1,"saved":0.25}]}'
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=text))
     async with AsyncStepwell("http://t.local", transport=transport) as client:
         assert [group.amount for group in await client.costs()] == [Decimal("12345678901234567890.123456789")]

@@ -431,3 +431,23 @@ async def test_a_job_whose_file_is_useless_is_paid_for(memory: MemoryDatabase, t
         assert workflow["status"] == "FAILED"
         assert await costs_of(service, created["id"]) == [list_price(0.5)]
         assert await cost_of_workflow(service, created["id"]) == total((0.5, "USD"))
+
+
+# Reuse
+
+
+async def test_what_a_rerun_takes_over_is_saved_and_not_paid_again(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with run_with_worker(memory, tmp_path, {"*": 0.1}) as (world, worker, service):
+        below = {
+            "id": "sub",
+            "task_type": "SUBWORKFLOW",
+            "config": {"workflow": {"name": "b", "steps": [world.step()]}},
+        }
+        first = await run_to_completion(service, world.step("each", for_each={"count": 3}), below, world.step("b"))
+        answer = await service.client.post(f"/api/v1/workflows/{first}/rerun", json={"config": {"b": {"seed": 1}}})
+        second = await service.until_ended(answer.json()["id"])
+        assert (second["status"], second["cost"]) == ("COMPLETED", total((0.1, "USD")))
+        (found,) = (await service.client.get("/api/v1/costs?by=provider,model")).json()["costs"]
+        sums = {"currency": "USD", "amount": 0.6, "attempts": 6, "saved": 0.4}
+        assert found == {"provider": "CUSTOM", "model": "GENERATION", **sums}
+        assert len(worker.ledger.jobs()) == 6

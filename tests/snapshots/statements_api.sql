@@ -775,9 +775,10 @@ WHERE workflows.tenant IS NULL AND workflows.deleted_at IS NULL AND workflows.pa
 --     ->  Index Only Scan using workflows_list_without_tenant on workflows
 --           Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
 
-SELECT daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2
+SELECT daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2,
+    sum(daily_costs.saved) AS sum_3
 FROM daily_costs
-GROUP BY daily_costs.currency HAVING CAST(sum(daily_costs.attempts) AS BIGINT) > 0
+GROUP BY daily_costs.currency HAVING greatest(CAST(sum(daily_costs.attempts) AS BIGINT), sum(daily_costs.saved)) > 0
 ORDER BY daily_costs.currency COLLATE "C"
 LIMIT $1::INTEGER;
 --   Limit
@@ -785,14 +786,15 @@ LIMIT $1::INTEGER;
 --           Sort Key: currency COLLATE "C"
 --           ->  HashAggregate
 --                 Group Key: currency
---                 Filter: ((sum(attempts))::bigint > 0)
+--                 Filter: (GREATEST(((sum(attempts))::bigint)::numeric, sum(saved)) > '0'::numeric)
 --                 ->  Seq Scan on daily_costs
 --                       Disabled: true
 
-SELECT daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2
+SELECT daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2,
+    sum(daily_costs.saved) AS sum_3
 FROM daily_costs
 WHERE daily_costs.day < $1::DATE
-GROUP BY daily_costs.currency HAVING CAST(sum(daily_costs.attempts) AS BIGINT) > 0
+GROUP BY daily_costs.currency HAVING greatest(CAST(sum(daily_costs.attempts) AS BIGINT), sum(daily_costs.saved)) > 0
 ORDER BY daily_costs.currency COLLATE "C"
 LIMIT $2::INTEGER;
 --   Limit
@@ -800,16 +802,17 @@ LIMIT $2::INTEGER;
 --           Sort Key: currency COLLATE "C"
 --           ->  HashAggregate
 --                 Group Key: currency
---                 Filter: ((sum(attempts))::bigint > 0)
+--                 Filter: (GREATEST(((sum(attempts))::bigint)::numeric, sum(saved)) > '0'::numeric)
 --                 ->  Bitmap Heap Scan on daily_costs
 --                       Recheck Cond: (day < $1)
 --                       ->  Bitmap Index Scan on daily_costs_pkey
 --                             Index Cond: (day < $1)
 
-SELECT daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2
+SELECT daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2,
+    sum(daily_costs.saved) AS sum_3
 FROM daily_costs
 WHERE daily_costs.day >= $1::DATE AND daily_costs.day < $2::DATE
-GROUP BY daily_costs.currency HAVING CAST(sum(daily_costs.attempts) AS BIGINT) > 0
+GROUP BY daily_costs.currency HAVING greatest(CAST(sum(daily_costs.attempts) AS BIGINT), sum(daily_costs.saved)) > 0
 ORDER BY daily_costs.currency COLLATE "C"
 LIMIT $3::INTEGER;
 --   Limit
@@ -817,16 +820,17 @@ LIMIT $3::INTEGER;
 --           Sort Key: currency COLLATE "C"
 --           ->  GroupAggregate
 --                 Group Key: currency
---                 Filter: ((sum(attempts))::bigint > 0)
+--                 Filter: (GREATEST(((sum(attempts))::bigint)::numeric, sum(saved)) > '0'::numeric)
 --                 ->  Sort
 --                       Sort Key: currency
 --                       ->  Index Scan using daily_costs_pkey on daily_costs
 --                             Index Cond: ((day >= $1) AND (day < $2))
 
-SELECT daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2
+SELECT daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2,
+    sum(daily_costs.saved) AS sum_3
 FROM daily_costs
 WHERE daily_costs.day >= $1::DATE
-GROUP BY daily_costs.currency HAVING CAST(sum(daily_costs.attempts) AS BIGINT) > 0
+GROUP BY daily_costs.currency HAVING greatest(CAST(sum(daily_costs.attempts) AS BIGINT), sum(daily_costs.saved)) > 0
 ORDER BY daily_costs.currency COLLATE "C"
 LIMIT $2::INTEGER;
 --   Limit
@@ -834,16 +838,17 @@ LIMIT $2::INTEGER;
 --           Sort Key: currency COLLATE "C"
 --           ->  HashAggregate
 --                 Group Key: currency
---                 Filter: ((sum(attempts))::bigint > 0)
+--                 Filter: (GREATEST(((sum(attempts))::bigint)::numeric, sum(saved)) > '0'::numeric)
 --                 ->  Bitmap Heap Scan on daily_costs
 --                       Recheck Cond: (day >= $1)
 --                       ->  Bitmap Index Scan on daily_costs_pkey
 --                             Index Cond: (day >= $1)
 
-SELECT daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2
+SELECT daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2,
+    sum(daily_costs.saved) AS sum_3
 FROM daily_costs
 WHERE daily_costs.tenant = $1::VARCHAR
-GROUP BY daily_costs.currency HAVING CAST(sum(daily_costs.attempts) AS BIGINT) > 0
+GROUP BY daily_costs.currency HAVING greatest(CAST(sum(daily_costs.attempts) AS BIGINT), sum(daily_costs.saved)) > 0
 ORDER BY daily_costs.currency COLLATE "C"
 LIMIT $2::INTEGER;
 --   Limit
@@ -851,16 +856,17 @@ LIMIT $2::INTEGER;
 --           Sort Key: currency COLLATE "C"
 --           ->  GroupAggregate
 --                 Group Key: currency
---                 Filter: ((sum(attempts))::bigint > 0)
+--                 Filter: (GREATEST(((sum(attempts))::bigint)::numeric, sum(saved)) > '0'::numeric)
 --                 ->  Sort
 --                       Sort Key: currency
 --                       ->  Index Scan using daily_costs_pkey on daily_costs
 --                             Index Cond: (tenant = ($1)::text)
 
-SELECT daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2
+SELECT daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2,
+    sum(daily_costs.saved) AS sum_3
 FROM daily_costs
 WHERE false
-GROUP BY daily_costs.currency HAVING CAST(sum(daily_costs.attempts) AS BIGINT) > 0
+GROUP BY daily_costs.currency HAVING greatest(CAST(sum(daily_costs.attempts) AS BIGINT), sum(daily_costs.saved)) > 0
 ORDER BY daily_costs.currency COLLATE "C"
 LIMIT $1::INTEGER;
 --   Limit
@@ -868,14 +874,15 @@ LIMIT $1::INTEGER;
 --           Sort Key: currency COLLATE "C"
 --           ->  HashAggregate
 --                 Group Key: currency
---                 Filter: ((sum(attempts))::bigint > 0)
+--                 Filter: (GREATEST(((sum(attempts))::bigint)::numeric, sum(saved)) > '0'::numeric)
 --                 ->  Result
 --                       One-Time Filter: false
 
-SELECT daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2
+SELECT daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2,
+    sum(daily_costs.saved) AS sum_3
 FROM daily_costs
 WHERE split_part(daily_costs.definition, '@', 1) = $1::VARCHAR AND daily_costs.definition LIKE $2::VARCHAR
-GROUP BY daily_costs.currency HAVING CAST(sum(daily_costs.attempts) AS BIGINT) > 0
+GROUP BY daily_costs.currency HAVING greatest(CAST(sum(daily_costs.attempts) AS BIGINT), sum(daily_costs.saved)) > 0
 ORDER BY daily_costs.currency COLLATE "C"
 LIMIT $3::INTEGER;
 --   Limit
@@ -883,7 +890,7 @@ LIMIT $3::INTEGER;
 --           Sort Key: currency COLLATE "C"
 --           ->  GroupAggregate
 --                 Group Key: currency
---                 Filter: ((sum(attempts))::bigint > 0)
+--                 Filter: (GREATEST(((sum(attempts))::bigint)::numeric, sum(saved)) > '0'::numeric)
 --                 ->  Sort
 --                       Sort Key: currency
 --                       ->  Seq Scan on daily_costs
@@ -891,24 +898,29 @@ LIMIT $3::INTEGER;
 --                             Filter: ((definition ~~ ($2)::text) AND (split_part(definition, '@'::text, 1) = ($1)::text))
 
 SELECT daily_costs.day, daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS
-    BIGINT) AS sum_2
+    BIGINT) AS sum_2, sum(daily_costs.saved) AS sum_3
 FROM daily_costs
-GROUP BY daily_costs.day, daily_costs.currency HAVING CAST(sum(daily_costs.attempts) AS BIGINT) > 0
+GROUP BY daily_costs.day, daily_costs.currency HAVING greatest(CAST(sum(daily_costs.attempts) AS BIGINT),
+    sum(daily_costs.saved)) > 0
 ORDER BY daily_costs.day, daily_costs.currency COLLATE "C"
 LIMIT $1::INTEGER;
 --   Limit
---     ->  Sort
+--     ->  Incremental Sort
 --           Sort Key: day, currency COLLATE "C"
---           ->  HashAggregate
+--           Presorted Key: day
+--           ->  GroupAggregate
 --                 Group Key: day, currency
---                 Filter: ((sum(attempts))::bigint > 0)
---                 ->  Seq Scan on daily_costs
---                       Disabled: true
+--                 Filter: (GREATEST(((sum(attempts))::bigint)::numeric, sum(saved)) > '0'::numeric)
+--                 ->  Sort
+--                       Sort Key: day, currency
+--                       ->  Seq Scan on daily_costs
+--                             Disabled: true
 
 SELECT daily_costs.model, daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS
-    BIGINT) AS sum_2
+    BIGINT) AS sum_2, sum(daily_costs.saved) AS sum_3
 FROM daily_costs
-GROUP BY daily_costs.model, daily_costs.currency HAVING CAST(sum(daily_costs.attempts) AS BIGINT) > 0
+GROUP BY daily_costs.model, daily_costs.currency HAVING greatest(CAST(sum(daily_costs.attempts) AS BIGINT),
+    sum(daily_costs.saved)) > 0
 ORDER BY daily_costs.model COLLATE "C", daily_costs.currency COLLATE "C"
 LIMIT $1::INTEGER;
 --   Limit
@@ -916,15 +928,15 @@ LIMIT $1::INTEGER;
 --           Sort Key: model COLLATE "C", currency COLLATE "C"
 --           ->  HashAggregate
 --                 Group Key: model, currency
---                 Filter: ((sum(attempts))::bigint > 0)
+--                 Filter: (GREATEST(((sum(attempts))::bigint)::numeric, sum(saved)) > '0'::numeric)
 --                 ->  Seq Scan on daily_costs
 --                       Disabled: true
 
 SELECT daily_costs.model, daily_costs.provider, daily_costs.currency, sum(daily_costs.amount) AS sum_1,
-    CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2
+    CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2, sum(daily_costs.saved) AS sum_3
 FROM daily_costs
-GROUP BY daily_costs.model, daily_costs.provider, daily_costs.currency HAVING CAST(sum(daily_costs.attempts) AS
-    BIGINT) > 0
+GROUP BY daily_costs.model, daily_costs.provider, daily_costs.currency HAVING greatest(CAST(sum(daily_costs.attempts)
+    AS BIGINT), sum(daily_costs.saved)) > 0
 ORDER BY daily_costs.model COLLATE "C", daily_costs.provider COLLATE "C", daily_costs.currency COLLATE "C"
 LIMIT $1::INTEGER;
 --   Limit
@@ -932,14 +944,31 @@ LIMIT $1::INTEGER;
 --           Sort Key: model COLLATE "C", provider COLLATE "C", currency COLLATE "C"
 --           ->  HashAggregate
 --                 Group Key: model, provider, currency
---                 Filter: ((sum(attempts))::bigint > 0)
+--                 Filter: (GREATEST(((sum(attempts))::bigint)::numeric, sum(saved)) > '0'::numeric)
+--                 ->  Seq Scan on daily_costs
+--                       Disabled: true
+
+SELECT daily_costs.provider, daily_costs.model, daily_costs.currency, sum(daily_costs.amount) AS sum_1,
+    CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2, sum(daily_costs.saved) AS sum_3
+FROM daily_costs
+GROUP BY daily_costs.provider, daily_costs.model, daily_costs.currency HAVING greatest(CAST(sum(daily_costs.attempts)
+    AS BIGINT), sum(daily_costs.saved)) > 0
+ORDER BY daily_costs.provider COLLATE "C", daily_costs.model COLLATE "C", daily_costs.currency COLLATE "C"
+LIMIT $1::INTEGER;
+--   Limit
+--     ->  Sort
+--           Sort Key: provider COLLATE "C", model COLLATE "C", currency COLLATE "C"
+--           ->  HashAggregate
+--                 Group Key: provider, model, currency
+--                 Filter: (GREATEST(((sum(attempts))::bigint)::numeric, sum(saved)) > '0'::numeric)
 --                 ->  Seq Scan on daily_costs
 --                       Disabled: true
 
 SELECT daily_costs.tenant, daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS
-    BIGINT) AS sum_2
+    BIGINT) AS sum_2, sum(daily_costs.saved) AS sum_3
 FROM daily_costs
-GROUP BY daily_costs.tenant, daily_costs.currency HAVING CAST(sum(daily_costs.attempts) AS BIGINT) > 0
+GROUP BY daily_costs.tenant, daily_costs.currency HAVING greatest(CAST(sum(daily_costs.attempts) AS BIGINT),
+    sum(daily_costs.saved)) > 0
 ORDER BY daily_costs.tenant COLLATE "C", daily_costs.currency COLLATE "C"
 LIMIT $1::INTEGER;
 --   Limit
@@ -947,7 +976,7 @@ LIMIT $1::INTEGER;
 --           Sort Key: tenant COLLATE "C", currency COLLATE "C"
 --           ->  HashAggregate
 --                 Group Key: tenant, currency
---                 Filter: ((sum(attempts))::bigint > 0)
+--                 Filter: (GREATEST(((sum(attempts))::bigint)::numeric, sum(saved)) > '0'::numeric)
 --                 ->  Index Scan using daily_costs_pkey on daily_costs
 
 SELECT deliveries.workflow_id, deliveries.event_id, deliveries.type, deliveries.status, deliveries.next_at,
@@ -1210,10 +1239,10 @@ ORDER BY numbered.item;
 --                                               Index Cond: (id = step_items.task_id)
 
 SELECT split_part(daily_costs.definition, '@', 1) AS split_part_1, daily_costs.currency, sum(daily_costs.amount) AS
-    sum_1, CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2
+    sum_1, CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2, sum(daily_costs.saved) AS sum_3
 FROM daily_costs
-GROUP BY split_part(daily_costs.definition, '@', 1), daily_costs.currency HAVING CAST(sum(daily_costs.attempts) AS
-    BIGINT) > 0
+GROUP BY split_part(daily_costs.definition, '@', 1), daily_costs.currency HAVING
+    greatest(CAST(sum(daily_costs.attempts) AS BIGINT), sum(daily_costs.saved)) > 0
 ORDER BY split_part(daily_costs.definition, '@', 1) COLLATE "C", daily_costs.currency COLLATE "C"
 LIMIT $1::INTEGER;
 --   Limit
@@ -1221,7 +1250,25 @@ LIMIT $1::INTEGER;
 --           Sort Key: (split_part(definition, '@'::text, 1)) COLLATE "C", currency COLLATE "C"
 --           ->  HashAggregate
 --                 Group Key: split_part(definition, '@'::text, 1), currency
---                 Filter: ((sum(attempts))::bigint > 0)
+--                 Filter: (GREATEST(((sum(attempts))::bigint)::numeric, sum(saved)) > '0'::numeric)
+--                 ->  Seq Scan on daily_costs
+--                       Disabled: true
+
+SELECT split_part(daily_costs.definition, '@', 1) AS split_part_1, daily_costs.provider, daily_costs.model,
+    daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2,
+    sum(daily_costs.saved) AS sum_3
+FROM daily_costs
+GROUP BY split_part(daily_costs.definition, '@', 1), daily_costs.provider, daily_costs.model, daily_costs.currency
+    HAVING greatest(CAST(sum(daily_costs.attempts) AS BIGINT), sum(daily_costs.saved)) > 0
+ORDER BY split_part(daily_costs.definition, '@', 1) COLLATE "C", daily_costs.provider COLLATE "C", daily_costs.model
+    COLLATE "C", daily_costs.currency COLLATE "C"
+LIMIT $1::INTEGER;
+--   Limit
+--     ->  Sort
+--           Sort Key: (split_part(definition, '@'::text, 1)) COLLATE "C", provider COLLATE "C", model COLLATE "C", currency COLLATE "C"
+--           ->  HashAggregate
+--                 Group Key: split_part(definition, '@'::text, 1), provider, model, currency
+--                 Filter: (GREATEST(((sum(attempts))::bigint)::numeric, sum(saved)) > '0'::numeric)
 --                 ->  Seq Scan on daily_costs
 --                       Disabled: true
 

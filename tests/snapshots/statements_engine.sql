@@ -3794,7 +3794,8 @@ ON CONFLICT DO NOTHING ), cost_changes AS (
 SELECT coalesce(w.tenant, '') AS tenant, (c.ended_at AT TIME ZONE 'UTC')::date AS day, coalesce(c.provider, '') AS
     provider, coalesce(left(c.sent ->> 'model', 255), '') AS model, coalesce(CASE WHEN w.root_id IS NULL THEN
     w.stored_definition ELSE root.stored_definition END, '') AS definition, c.cost ->> 'currency' AS currency, c.sign
-    * (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
+    * (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts, CASE WHEN c.sign = 0 THEN (c.cost ->>
+    'amount')::numeric ELSE 0 END AS saved
 FROM (
 SELECT 1 AS sign, workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at
 FROM unnest($3::checkpoint_task[]) AS k
@@ -3810,13 +3811,14 @@ LEFT
 JOIN workflows AS root ON root.id = w.root_id
 WHERE (c.workflow_id IN (SELECT id
 FROM written)) IS TRUE ), counted_costs AS (
-INSERT INTO daily_costs AS t (tenant, day, provider, model, definition, currency, amount, attempts)
-SELECT tenant, day, provider, model, definition, currency, sum(amount), sum(attempts)
+INSERT INTO daily_costs AS t (tenant, day, provider, model, definition, currency, amount, attempts, saved)
+SELECT tenant, day, provider, model, definition, currency, sum(amount), sum(attempts), sum(saved)
 FROM cost_changes
-GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(amount) <> 0 OR sum(attempts) <> 0
+GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(amount) <> 0 OR sum(attempts) <> 0 OR sum(saved) <> 0
 ORDER BY 1, 2, 3, 4, 5, 6
 ON CONFLICT (tenant, day, provider, model, definition, currency) DO UPDATE
-SET amount = t.amount + excluded.amount, attempts = t.attempts + excluded.attempts ), applied AS (
+SET amount = t.amount + excluded.amount, attempts = t.attempts + excluded.attempts, saved = t.saved + excluded.saved
+    ), applied AS (
 UPDATE commands AS c
 SET outcome = k.outcome::json
 FROM unnest($13::uuid[], $14::uuid[], $15::text[]) AS k(id, workflow_id, outcome)
@@ -3939,7 +3941,7 @@ FROM written;
 --             Conflict Arbiter Indexes: daily_costs_pkey
 --             ->  GroupAggregate
 --                   Group Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (COALESCE(CASE WHEN (w_3.root_id IS NULL) THEN w_3.stored_definition ELSE root.stored_definition END, ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
---                   Filter: ((sum((("*SELECT* 1".sign)::numeric * (("*SELECT* 1".cost ->> 'amount'::text))::numeric)) <> '0'::numeric) OR (sum("*SELECT* 1".sign) <> 0))
+--                   Filter: ((sum((("*SELECT* 1".sign)::numeric * (("*SELECT* 1".cost ->> 'amount'::text))::numeric)) <> '0'::numeric) OR (sum("*SELECT* 1".sign) <> 0) OR (sum(CASE WHEN ("*SELECT* 1".sign = 0) THEN (("*SELECT* 1".cost ->> 'amount'::text))::numeric ELSE '0'::numeric END) <> '0'::numeric))
 --                   ->  Sort
 --                         Sort Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (COALESCE(CASE WHEN (w_3.root_id IS NULL) THEN w_3.stored_definition ELSE root.stored_definition END, ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
 --                         ->  Nested Loop Left Join
@@ -4067,7 +4069,8 @@ ON CONFLICT DO NOTHING ), cost_changes AS (
 SELECT coalesce(w.tenant, '') AS tenant, (c.ended_at AT TIME ZONE 'UTC')::date AS day, coalesce(c.provider, '') AS
     provider, coalesce(left(c.sent ->> 'model', 255), '') AS model, coalesce(CASE WHEN w.root_id IS NULL THEN
     w.stored_definition ELSE root.stored_definition END, '') AS definition, c.cost ->> 'currency' AS currency, c.sign
-    * (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
+    * (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts, CASE WHEN c.sign = 0 THEN (c.cost ->>
+    'amount')::numeric ELSE 0 END AS saved
 FROM (
 SELECT 1 AS sign, workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at
 FROM unnest($3::checkpoint_flow_task[]) AS k
@@ -4077,19 +4080,26 @@ SELECT -1, workflow_id, provider, sent, cost, coalesce(completed_at, started_at)
 FROM tasks AS t
 WHERE t.cost IS NOT NULL AND t.id = ANY(SELECT k.id
 FROM unnest($3::checkpoint_flow_task[]) AS k
-WHERE k.cost IS NOT NULL) ) AS c
+WHERE k.cost IS NOT NULL)
+UNION ALL
+SELECT 0, e.workflow_id, k.provider, k.sent, e.data -> 'saved', e.at
+FROM unnest($4::checkpoint_event[]) AS e
+LEFT
+JOIN tasks AS k ON k.id = (e.data ->> 'from_task_id')::uuid
+WHERE e.type = 'step.reused' AND e.data ->> 'saved' IS NOT NULL ) AS c
 JOIN workflows AS w ON w.id = c.workflow_id
 LEFT
 JOIN workflows AS root ON root.id = w.root_id
 WHERE (c.workflow_id IN (SELECT id
 FROM written)) IS TRUE ), counted_costs AS (
-INSERT INTO daily_costs AS t (tenant, day, provider, model, definition, currency, amount, attempts)
-SELECT tenant, day, provider, model, definition, currency, sum(amount), sum(attempts)
+INSERT INTO daily_costs AS t (tenant, day, provider, model, definition, currency, amount, attempts, saved)
+SELECT tenant, day, provider, model, definition, currency, sum(amount), sum(attempts), sum(saved)
 FROM cost_changes
-GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(amount) <> 0 OR sum(attempts) <> 0
+GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(amount) <> 0 OR sum(attempts) <> 0 OR sum(saved) <> 0
 ORDER BY 1, 2, 3, 4, 5, 6
 ON CONFLICT (tenant, day, provider, model, definition, currency) DO UPDATE
-SET amount = t.amount + excluded.amount, attempts = t.attempts + excluded.attempts ), applied AS (
+SET amount = t.amount + excluded.amount, attempts = t.attempts + excluded.attempts, saved = t.saved + excluded.saved
+    ), applied AS (
 UPDATE commands AS c
 SET outcome = k.outcome::json
 FROM unnest($13::uuid[], $14::uuid[], $15::text[]) AS k(id, workflow_id, outcome)
@@ -4276,7 +4286,7 @@ FROM written;
 --             Conflict Arbiter Indexes: daily_costs_pkey
 --             ->  GroupAggregate
 --                   Group Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (COALESCE(CASE WHEN (w_3.root_id IS NULL) THEN w_3.stored_definition ELSE root.stored_definition END, ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
---                   Filter: ((sum((("*SELECT* 1".sign)::numeric * (("*SELECT* 1".cost ->> 'amount'::text))::numeric)) <> '0'::numeric) OR (sum("*SELECT* 1".sign) <> 0))
+--                   Filter: ((sum((("*SELECT* 1".sign)::numeric * (("*SELECT* 1".cost ->> 'amount'::text))::numeric)) <> '0'::numeric) OR (sum("*SELECT* 1".sign) <> 0) OR (sum(CASE WHEN ("*SELECT* 1".sign = 0) THEN (("*SELECT* 1".cost ->> 'amount'::text))::numeric ELSE '0'::numeric END) <> '0'::numeric))
 --                   ->  Sort
 --                         Sort Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (COALESCE(CASE WHEN (w_3.root_id IS NULL) THEN w_3.stored_definition ELSE root.stored_definition END, ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
 --                         ->  Nested Loop Left Join
@@ -4298,6 +4308,13 @@ FROM written;
 --                                                       ->  Index Scan using tasks_pkey on tasks t_5
 --                                                             Index Cond: (id = k_4.id)
 --                                                             Filter: (cost IS NOT NULL)
+--                                           ->  Subquery Scan on "*SELECT* 3"
+--                                                 Filter: ((ANY ("*SELECT* 3".workflow_id = (hashed SubPlan 24).col1)) IS TRUE)
+--                                                 ->  Nested Loop Left Join
+--                                                       ->  Function Scan on unnest e_1
+--                                                             Filter: (((data ->> 'saved'::text) IS NOT NULL) AND (type = 'step.reused'::text))
+--                                                       ->  Index Scan using tasks_pkey on tasks k_5
+--                                                             Index Cond: (id = ((e_1.data ->> 'from_task_id'::text))::uuid)
 --                                     ->  Index Scan using workflows_pkey on workflows w_3
 --                                           Index Cond: (id = "*SELECT* 1".workflow_id)
 --                               ->  Index Scan using workflows_pkey on workflows root
@@ -4305,12 +4322,12 @@ FROM written;
 --     CTE applied
 --       ->  Update on commands c_2
 --             ->  Nested Loop
---                   ->  Function Scan on k_5
+--                   ->  Function Scan on k_6
 --                         Filter: ((ANY (workflow_id = (hashed SubPlan 26).col1)) IS TRUE)
 --                         SubPlan 26
 --                           ->  CTE Scan on written written_11
 --                   ->  Index Scan using commands_pkey on commands c_2
---                         Index Cond: (id = k_5.id)
+--                         Index Cond: (id = k_6.id)
 --     CTE new_waits
 --       ->  Insert on waits
 --             Conflict Resolution: UPDATE
@@ -4478,7 +4495,8 @@ ON CONFLICT DO NOTHING ), cost_changes AS (
 SELECT coalesce(w.tenant, '') AS tenant, (c.ended_at AT TIME ZONE 'UTC')::date AS day, coalesce(c.provider, '') AS
     provider, coalesce(left(c.sent ->> 'model', 255), '') AS model, coalesce(CASE WHEN w.root_id IS NULL THEN
     w.stored_definition ELSE root.stored_definition END, '') AS definition, c.cost ->> 'currency' AS currency, c.sign
-    * (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
+    * (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts, CASE WHEN c.sign = 0 THEN (c.cost ->>
+    'amount')::numeric ELSE 0 END AS saved
 FROM (
 SELECT 1 AS sign, workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at
 FROM unnest($3::checkpoint_flow_task[]) AS k
@@ -4488,19 +4506,26 @@ SELECT -1, workflow_id, provider, sent, cost, coalesce(completed_at, started_at)
 FROM tasks AS t
 WHERE t.cost IS NOT NULL AND t.id = ANY(SELECT k.id
 FROM unnest($3::checkpoint_flow_task[]) AS k
-WHERE k.cost IS NOT NULL) ) AS c
+WHERE k.cost IS NOT NULL)
+UNION ALL
+SELECT 0, e.workflow_id, k.provider, k.sent, e.data -> 'saved', e.at
+FROM unnest($4::checkpoint_event[]) AS e
+LEFT
+JOIN tasks AS k ON k.id = (e.data ->> 'from_task_id')::uuid
+WHERE e.type = 'step.reused' AND e.data ->> 'saved' IS NOT NULL ) AS c
 JOIN workflows AS w ON w.id = c.workflow_id
 LEFT
 JOIN workflows AS root ON root.id = w.root_id
 WHERE (c.workflow_id IN (SELECT id
 FROM written)) IS TRUE ), counted_costs AS (
-INSERT INTO daily_costs AS t (tenant, day, provider, model, definition, currency, amount, attempts)
-SELECT tenant, day, provider, model, definition, currency, sum(amount), sum(attempts)
+INSERT INTO daily_costs AS t (tenant, day, provider, model, definition, currency, amount, attempts, saved)
+SELECT tenant, day, provider, model, definition, currency, sum(amount), sum(attempts), sum(saved)
 FROM cost_changes
-GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(amount) <> 0 OR sum(attempts) <> 0
+GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(amount) <> 0 OR sum(attempts) <> 0 OR sum(saved) <> 0
 ORDER BY 1, 2, 3, 4, 5, 6
 ON CONFLICT (tenant, day, provider, model, definition, currency) DO UPDATE
-SET amount = t.amount + excluded.amount, attempts = t.attempts + excluded.attempts ), applied AS (
+SET amount = t.amount + excluded.amount, attempts = t.attempts + excluded.attempts, saved = t.saved + excluded.saved
+    ), applied AS (
 UPDATE commands AS c
 SET outcome = k.outcome::json
 FROM unnest($13::uuid[], $14::uuid[], $15::text[]) AS k(id, workflow_id, outcome)
@@ -4673,7 +4698,7 @@ FROM written;
 --             Conflict Arbiter Indexes: daily_costs_pkey
 --             ->  GroupAggregate
 --                   Group Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (COALESCE(CASE WHEN (w_3.root_id IS NULL) THEN w_3.stored_definition ELSE root.stored_definition END, ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
---                   Filter: ((sum((("*SELECT* 1".sign)::numeric * (("*SELECT* 1".cost ->> 'amount'::text))::numeric)) <> '0'::numeric) OR (sum("*SELECT* 1".sign) <> 0))
+--                   Filter: ((sum((("*SELECT* 1".sign)::numeric * (("*SELECT* 1".cost ->> 'amount'::text))::numeric)) <> '0'::numeric) OR (sum("*SELECT* 1".sign) <> 0) OR (sum(CASE WHEN ("*SELECT* 1".sign = 0) THEN (("*SELECT* 1".cost ->> 'amount'::text))::numeric ELSE '0'::numeric END) <> '0'::numeric))
 --                   ->  Sort
 --                         Sort Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (COALESCE(CASE WHEN (w_3.root_id IS NULL) THEN w_3.stored_definition ELSE root.stored_definition END, ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
 --                         ->  Nested Loop Left Join
@@ -4695,6 +4720,13 @@ FROM written;
 --                                                       ->  Index Scan using tasks_pkey on tasks t_5
 --                                                             Index Cond: (id = k_4.id)
 --                                                             Filter: (cost IS NOT NULL)
+--                                           ->  Subquery Scan on "*SELECT* 3"
+--                                                 Filter: ((ANY ("*SELECT* 3".workflow_id = (hashed SubPlan 24).col1)) IS TRUE)
+--                                                 ->  Nested Loop Left Join
+--                                                       ->  Function Scan on unnest e_1
+--                                                             Filter: (((data ->> 'saved'::text) IS NOT NULL) AND (type = 'step.reused'::text))
+--                                                       ->  Index Scan using tasks_pkey on tasks k_5
+--                                                             Index Cond: (id = ((e_1.data ->> 'from_task_id'::text))::uuid)
 --                                     ->  Index Scan using workflows_pkey on workflows w_3
 --                                           Index Cond: (id = "*SELECT* 1".workflow_id)
 --                               ->  Index Scan using workflows_pkey on workflows root
@@ -4702,12 +4734,12 @@ FROM written;
 --     CTE applied
 --       ->  Update on commands c_2
 --             ->  Nested Loop
---                   ->  Function Scan on k_5
+--                   ->  Function Scan on k_6
 --                         Filter: ((ANY (workflow_id = (hashed SubPlan 26).col1)) IS TRUE)
 --                         SubPlan 26
 --                           ->  CTE Scan on written written_11
 --                   ->  Index Scan using commands_pkey on commands c_2
---                         Index Cond: (id = k_5.id)
+--                         Index Cond: (id = k_6.id)
 --     CTE new_waits
 --       ->  Insert on waits
 --             Conflict Resolution: UPDATE
@@ -6906,7 +6938,8 @@ ON CONFLICT DO NOTHING ), cost_changes AS (
 SELECT coalesce(w.tenant, '') AS tenant, (c.ended_at AT TIME ZONE 'UTC')::date AS day, coalesce(c.provider, '') AS
     provider, coalesce(left(c.sent ->> 'model', 255), '') AS model, coalesce(CASE WHEN w.root_id IS NULL THEN
     w.stored_definition ELSE root.stored_definition END, '') AS definition, c.cost ->> 'currency' AS currency, c.sign
-    * (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
+    * (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts, CASE WHEN c.sign = 0 THEN (c.cost ->>
+    'amount')::numeric ELSE 0 END AS saved
 FROM (
 SELECT 1 AS sign, workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at
 FROM unnest($3::checkpoint_task[]) AS k
@@ -6922,13 +6955,13 @@ LEFT
 JOIN workflows AS root ON root.id = w.root_id
 WHERE (c.workflow_id IN (SELECT id
 FROM written)) IS TRUE ), counted_costs AS (
-INSERT INTO daily_costs AS t (tenant, day, provider, model, definition, currency, amount, attempts)
-SELECT tenant, day, provider, model, definition, currency, sum(amount), sum(attempts)
+INSERT INTO daily_costs AS t (tenant, day, provider, model, definition, currency, amount, attempts, saved)
+SELECT tenant, day, provider, model, definition, currency, sum(amount), sum(attempts), sum(saved)
 FROM cost_changes
-GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(amount) <> 0 OR sum(attempts) <> 0
+GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(amount) <> 0 OR sum(attempts) <> 0 OR sum(saved) <> 0
 ORDER BY 1, 2, 3, 4, 5, 6
 ON CONFLICT (tenant, day, provider, model, definition, currency) DO UPDATE
-SET amount = t.amount + excluded.amount, attempts = t.attempts + excluded.attempts )
+SET amount = t.amount + excluded.amount, attempts = t.attempts + excluded.attempts, saved = t.saved + excluded.saved )
 SELECT id, clock_timestamp() AS now
 FROM written;
 --   CTE Scan on written
@@ -7022,7 +7055,7 @@ FROM written;
 --             Conflict Arbiter Indexes: daily_costs_pkey
 --             ->  GroupAggregate
 --                   Group Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (COALESCE(CASE WHEN (w_3.root_id IS NULL) THEN w_3.stored_definition ELSE root.stored_definition END, ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
---                   Filter: ((sum((("*SELECT* 1".sign)::numeric * (("*SELECT* 1".cost ->> 'amount'::text))::numeric)) <> '0'::numeric) OR (sum("*SELECT* 1".sign) <> 0))
+--                   Filter: ((sum((("*SELECT* 1".sign)::numeric * (("*SELECT* 1".cost ->> 'amount'::text))::numeric)) <> '0'::numeric) OR (sum("*SELECT* 1".sign) <> 0) OR (sum(CASE WHEN ("*SELECT* 1".sign = 0) THEN (("*SELECT* 1".cost ->> 'amount'::text))::numeric ELSE '0'::numeric END) <> '0'::numeric))
 --                   ->  Sort
 --                         Sort Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (COALESCE(CASE WHEN (w_3.root_id IS NULL) THEN w_3.stored_definition ELSE root.stored_definition END, ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
 --                         ->  Nested Loop Left Join

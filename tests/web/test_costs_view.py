@@ -16,34 +16,42 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 MODELS = (("FAL", "fal-ai/flux/dev", "0.025"), ("OPENAI", "gpt-image-1", "0.04"), ("VERTEX", "<i>veo</i>", "0.4"))
 
 
-async def store_costs(user: User, *, days: int) -> None:
-    """Store costs of the last *days* days: the more, the later the day."""
+async def store_costs(user: User, *, days: int, saved: str = "0") -> None:
+    """Store costs of the last *days* days: the more, the later the day. Each day has *saved* so much at each model."""
     today = DatabaseClock().now().date()
     rows = [
         (
             *(user.tenant, today - timedelta(days=day), provider, model),
-            *("photo-set@2" if provider == "FAL" else "", "USD", Decimal(price) * (days - day), days - day),
+            *(
+                "photo-set@2" if provider == "FAL" else "",
+                "USD",
+                Decimal(price) * (days - day),
+                days - day,
+                Decimal(saved),
+            ),
         )
         for day in range(days)
         for provider, model, price in MODELS
     ]
     connection = await asyncpg.connect(user.site.service.dsn)
     try:
-        await connection.executemany("INSERT INTO daily_costs VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", rows)
+        await connection.executemany("INSERT INTO daily_costs VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)", rows)
     finally:
         await connection.close()
 
 
 async def test_costs_are_summed_by_day_provider_model_and_tenant(user: User) -> None:
-    await store_costs(user, days=30)
+    await store_costs(user, days=30, saved="0.5")
     page = await user.open("/ui/costs")
     # 30 + 29 + … + 1 is 465 attempts at each model.
     await expect(page.get_by_role("region", name="Total in USD")).to_contain_text("$216.23")
     await expect(page.get_by_role("region", name="Total in USD")).to_contain_text("1,395 attempts")
+    await expect(page.get_by_role("region", name="Total in USD")).to_contain_text("$45.00 saved by reuse")
     await expect(page.locator(".bar")).to_have_count(30)
     models = page.get_by_role("region", name="Models").get_by_role("row")
     await expect(models.nth(1)).to_contain_text("<i>veo</i> (VERTEX)")
     await expect(models.nth(1)).to_contain_text("86%")
+    await expect(models.nth(1).get_by_role("cell").last).to_have_text("$15.00")
     await expect(page.get_by_role("region", name="Providers").get_by_role("row").nth(3)).to_contain_text("FAL")
     definitions = page.get_by_role("region", name="Definitions").get_by_role("row")
     await expect(definitions.nth(1)).to_contain_text("without a stored definition")
@@ -64,6 +72,7 @@ async def test_the_period_is_part_of_the_url(user: User) -> None:
     page = await user.open("/ui/costs", width=NARROW)
     total = page.get_by_role("region", name="Total in USD")
     await expect(total).to_contain_text("165 attempts")
+    await expect(page.get_by_text("Saved")).to_have_count(0)
     await page.get_by_role("button", name="7 days").click()
     await expect(total).to_contain_text("147 attempts")
     today = DatabaseClock().now().date()

@@ -63,6 +63,7 @@ def with_amounts(response: CostsResponse) -> CostsResponse:
     """Decode the amounts in *response*, as exact decimals, and return it."""
     for group in response.costs:
         group.amount = decode_json(bytes(group.amount), Decimal, "the amount of a cost")
+        group.saved = decode_json(bytes(group.saved), Decimal, "what reuse saved")
     return response
 
 

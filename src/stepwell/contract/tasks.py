@@ -57,7 +57,9 @@ class WorkflowBudget(BudgetStatus, frozen=True, kw_only=True):
 
 
 class CostGroup(Struct, kw_only=True):
-    """The sum of the costs of some attempts in one currency. It has those of the first five members that `by` names."""
+    """The sum of the costs of some attempts, and of what reuse saved, in one currency. It has those of the first five
+    members that `by` names.
+    """
 
     tenant: Annotated[str | None, about("null: workflows without a tenant")] | UnsetType = UNSET
     provider: str | UnsetType = UNSET
@@ -69,6 +71,7 @@ class CostGroup(Struct, kw_only=True):
     currency: str
     amount: ExactNumber
     attempts: Annotated[int, about("The number of attempts whose cost is known")]
+    saved: Annotated[ExactNumber, about("What results that were taken over cost then")]
 
 
 class CostsResponse(Struct):

@@ -221,12 +221,13 @@ class ProvidersResult(Result, kw_only=True):
 
 
 class CostTotal(Struct, kw_only=True):
-    """A sum of costs. `amount` is an exact decimal number."""
+    """A sum of costs, and what reuse saved. `amount` and `saved` are exact decimal numbers."""
 
     keys: Annotated[dict[str, str | None], about("The values of the properties that `by` names")]
     currency: str
     amount: str
     attempts: int
+    saved: str
 
 
 class CostsResult(Result, kw_only=True):
@@ -282,7 +283,8 @@ def step_results(steps: Sequence[WorkflowStepPublic]) -> list[StepResult]:
 def cost_total(group: CostGroup) -> CostTotal:
     values = {key.value: getattr(group, key) for key in CostKey}
     keys = {name: None if value is None else str(value) for name, value in values.items() if value is not UNSET}
-    return CostTotal(keys=keys, currency=group.currency, amount=str(group.amount), attempts=group.attempts)
+    amount, saved = str(group.amount), str(group.saved)
+    return CostTotal(keys=keys, currency=group.currency, amount=amount, attempts=group.attempts, saved=saved)
 
 
 def _step_summary(step: WorkflowStepPublic, explained: ExplainedStep | None) -> StepStatusSummary:

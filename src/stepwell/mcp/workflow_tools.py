@@ -325,7 +325,8 @@ SERVICE_TOOLS: Final = (
     Tool(
         name="get_costs",
         title="Sum costs",
-        description="Sum up what attempts at providers have cost, by day, provider, model or tenant. LOCAL is free.",
+        description="Sum up what attempts at providers have cost, and what reuse has saved, by day, provider, model or "
+        "tenant. LOCAL is free.",
         arguments=CostsArguments,
         result=CostsResult,
         run=get_costs,

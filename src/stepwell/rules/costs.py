@@ -8,6 +8,8 @@ What must hold of the sums by tenant, provider, model, day, definition and curre
 - A cost that changes later changes its sum by the difference.
 - The sums stay when workflows and tasks are deleted. If the operator wants it, those of whole days are deleted, days
   later. No cost of such a day changes any more, because an abandoned job is polled for an hour at most.
+- What a result that is taken over cost then counts as `saved`, on the day on which it is taken over, for the provider
+  and the model of that attempt; "" if the attempt has been deleted. It is no cost.
 - Sums are exact decimals. Amounts of two currencies are never added.
 
 A cost changes only together with an event, so that the fence of the decision keeps it from being counted twice.
@@ -160,3 +162,4 @@ class CostSum(NamedTuple):
     currency: str
     amount: Decimal
     attempts: int
+    saved: Decimal

@@ -1,18 +1,20 @@
 """Costs in memory: those of tasks, and the sums by day, which checkpoints add to and the retention deletes."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from datetime import UTC, date
-from decimal import Context, Decimal
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
+from decimal import Context
 from typing import Any
+
+from msgspec.structs import astuple
 
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.definition import DefinitionReference
-from stepwell.contract.enums import CancelReceipt, CostKey, TaskStatus
+from stepwell.contract.enums import CancelReceipt, CostKey, EventType, TaskStatus
 from stepwell.contract.tasks import CostSums
-from stepwell.lifecycle.model import Task
+from stepwell.lifecycle.model import HistoryEvent, Task
 from stepwell.lifecycle.records import WorkflowRecord
-from stepwell.rules.costs import MAX_MODEL, CostQuery, CostSum, CurrencySum, ExpiredCosts, cost_sums
+from stepwell.rules.costs import MAX_MODEL, CostQuery, CostSum, CurrencySum, ExpiredCosts, cost_sums, exact
 from stepwell.testing.memory_tables import CostRow, CostRowKey, MemoryAdapter, Tables
 
 _EXACT = Context(prec=1_000)  # digits: more than any sum has
@@ -32,21 +34,39 @@ def count_cost(tables: Tables, record: WorkflowRecord, before: Task | None, afte
     """Add the cost of the task to its sum, and subtract the one that it had before."""
     if after.cost is None:
         return
-    tenant, link = record.tenant or "", record.parent
-    top = tables.workflows.get(record.id if link is None else link.root_id)
-    definition = "" if top is None or top.record.definition is None else str(top.record.definition)
     for task, sign in ((before, -1), (after, 1)):
         if task is None or task.cost is None:
             continue
         ended_at = task.completed_at or task.started_at
         assert ended_at is not None
-        model = "" if task.sent is None else task.sent.model[:MAX_MODEL]
-        day, provider = ended_at.astimezone(UTC).date(), task.provider or ""
-        key = CostRowKey(tenant, day, provider, model, task.cost.currency, definition)
-        row = tables.daily_costs.setdefault(key, CostRow())
-        amount = Decimal(repr(task.cost.amount))
+        row = _row(tables, record, task, task.cost.currency, ended_at)
+        amount = exact(task.cost.amount)
         row.amount = _EXACT.add(row.amount, amount) if sign > 0 else _EXACT.subtract(row.amount, amount)
         row.attempts += sign
+
+
+def count_saved(tables: Tables, record: WorkflowRecord, events: Iterable[HistoryEvent]) -> None:
+    """Add what results that are taken over cost then to their sums."""
+    for event in events:
+        if event.type is not EventType.STEP_REUSED or (saved := event.data["saved"]) is None:
+            continue
+        task_id = event.data["from_task_id"]
+        earlier = tables.workflows.get(tables.workflow_of_task.get(task_id, record.id))
+        stored = None if earlier is None else earlier.tasks.get(task_id)
+        row = _row(tables, record, None if stored is None else stored.task, saved.currency, event.at)
+        row.saved = _EXACT.add(row.saved, exact(saved.amount))
+
+
+def _row(tables: Tables, record: WorkflowRecord, task: Task | None, currency: str, at: datetime) -> CostRow:
+    """Return the sum that the workflow adds to for *task*; None if that has been deleted."""
+    link = record.parent
+    top = tables.workflows.get(record.id if link is None else link.root_id)
+    definition = "" if top is None or top.record.definition is None else str(top.record.definition)
+    provider = "" if task is None else task.provider or ""
+    model = "" if task is None or task.sent is None else task.sent.model[:MAX_MODEL]
+    day = at.astimezone(UTC).date()
+    key = CostRowKey(record.tenant or "", day, provider, model, currency, definition)
+    return tables.daily_costs.setdefault(key, CostRow())
 
 
 def task_costs(tasks: list[Task]) -> CostSums | None:
@@ -87,8 +107,9 @@ def read_costs(tables: Tables, scope: TenantScope, query: CostQuery) -> Sequence
             total = sums[*(_key_part(key, name) for name in query.by), key.currency]
             total.amount = _EXACT.add(total.amount, row.amount)
             total.attempts += row.attempts
-    counted = [(key, total) for key, total in sorted(sums.items(), key=lambda pair: pair[0]) if total.attempts]
-    return [CostSum(query.keys_of(key), key[-1], total.amount, total.attempts) for key, total in counted[: query.limit]]
+            total.saved = _EXACT.add(total.saved, row.saved)
+    counted = [(key, row) for key, row in sorted(sums.items(), key=lambda pair: pair[0]) if row.attempts or row.saved]
+    return [CostSum(query.keys_of(key), key[-1], *astuple(total)) for key, total in counted[: query.limit]]
 
 
 def _key_part(key: CostRowKey, name: CostKey) -> Any:

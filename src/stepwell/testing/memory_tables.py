@@ -197,6 +197,7 @@ class CostRowKey(NamedTuple):
 class CostRow(Struct):
     amount: Decimal = Decimal()
     attempts: int = 0
+    saved: Decimal = Decimal()
 
 
 class BudgetRow(Struct):

@@ -28,7 +28,7 @@ from stepwell.lifecycle.records import (
 from stepwell.lifecycle.unclean_ends import UNCLEAN_ENDS
 from stepwell.ports.storage import PAUSED_A_PAGE, POSTPONED_S, STEPS_A_PAGE
 from stepwell.testing.memory_budgets import write_budgets
-from stepwell.testing.memory_costs import count_cost
+from stepwell.testing.memory_costs import count_cost, count_saved
 from stepwell.testing.memory_earlier_results import completed_units, earlier_results_of
 from stepwell.testing.memory_items import stored_result
 from stepwell.testing.memory_tables import (
@@ -226,6 +226,7 @@ class MemoryWorkflowStore(ProcessAdapter):
                 self._tables.workflow_of_task[task_id] = workflow_id
             else:
                 stored.task = task
+        count_saved(self._tables, record, decision.events)
         self._tables.append_events(transaction, row, decision.events)
         for delivery in decision.deliveries:
             row.deliveries[delivery.event_id] = DeliveryRow(

@@ -169,14 +169,26 @@ def test_providers_show_their_slots_breakers_and_refused_keys() -> None:
 def test_costs_are_exact_and_have_the_keys_of_the_sums() -> None:
     costs = [
         CostGroup(
-            tenant=None, day=date(2026, 11, 1), currency="USD", amount=_amount("0.10000000000000000001"), attempts=1
+            tenant=None,
+            day=date(2026, 11, 1),
+            currency="USD",
+            amount=_amount("0.10000000000000000001"),
+            attempts=1,
+            saved=_amount("0"),
         ),
-        CostGroup(tenant="acme", day=date(2026, 11, 2), currency="EUR", amount=_amount("12"), attempts=1234),
+        CostGroup(
+            tenant="acme",
+            day=date(2026, 11, 2),
+            currency="EUR",
+            amount=_amount("12"),
+            attempts=1234,
+            saved=_amount("3.50"),
+        ),
     ]
     assert rendered(cost_table(costs)) == [
-        "TENANT  DAY                         AMOUNT  CURRENCY  ATTEMPTS",
-        "-       2026-11-01  0.10000000000000000001  USD              1",
-        "acme    2026-11-02                      12  EUR          1,234",
+        "TENANT  DAY                         AMOUNT  SAVED  CURRENCY  ATTEMPTS",
+        "-       2026-11-01  0.10000000000000000001      0  USD              1",
+        "acme    2026-11-02                      12    3.5  EUR          1,234",
     ]
     assert rendered(cost_table([])) == ["There are no costs."]
 

@@ -10,8 +10,9 @@ import pytest
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.enums import CancelReceipt, CostKey
-from stepwell.contract.tasks import Cost
+from stepwell.contract.tasks import Cost, Money
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.effects import CheckReuse
 from stepwell.lifecycle.inputs import (
     AttemptFailed,
     Cancel,
@@ -19,12 +20,13 @@ from stepwell.lifecycle.inputs import (
     FollowUpEnded,
     Resume,
     RetryDue,
+    ReuseChecked,
     Sending,
     Submitted,
     Succeeded,
 )
-from stepwell.lifecycle.model import Sent
-from stepwell.rules.costs import CostQuery, ExpiredCosts
+from stepwell.lifecycle.model import Reused, ReuseRule, Sent, UnitKey
+from stepwell.rules.costs import CostQuery, CostSum, ExpiredCosts
 from support.database.stored_workflows import ME, OTHER, Stored, dispatched
 from support.database.sub_workflows import make_child
 from support.workflows.definitions import body, draw
@@ -200,6 +202,48 @@ async def test_the_sums_of_days_that_are_due_are_deleted_in_batches(stored: Stor
     assert len(await sums(stored, MODEL)) == 1
     assert await costs.expire(last + timedelta(days=1), 2) == ExpiredCosts(1, None)
     assert await sums(stored) == []
+
+
+async def take_over(stored: Stored, earlier: ActiveWorkflow, saved: Money | None, **members: Any) -> ActiveWorkflow:
+    """Make a run of a stored definition that takes over the result of the first step of *earlier*, which has a task."""
+    (task,) = await stored.here.reader.tasks(EVERY_TENANT, earlier.workflow_id, include_deleted=False) or ()
+    _, new = stored.draft(body(draw("a")), "t", OTHER)
+    new.record.reuse, new.record.definition = ReuseRule(earlier.workflow_id), DefinitionReference(name="b", version=2)
+    await stored.workflow_store.insert(EVERY_TENANT, new)
+    (claimed,) = await stored.claim(ME, (earlier,))
+    later = ActiveWorkflow(claimed)
+    (check,) = [each for each in later.run.pending_work().effects if isinstance(each, CheckReuse)]
+    source, task_id = UnitKey(0, None), members.get("task_id", task.task.id)
+    reused = Reused(earlier.workflow_id, task_id, source, "f", saved)
+    await stored.write(later, ReuseChecked(0, check.number, reused, b"{}"))
+    return later
+
+
+async def test_what_a_result_that_is_taken_over_cost_counts_once_as_saved_and_not_as_a_cost(stored: Stored) -> None:
+    earlier = await stored.make(body(draw("a"), draw("b")))
+    await spend(stored, earlier, 0, 0.1)
+    later = await take_over(stored, earlier, Money(0.1, "USD"))
+    await stored.write(later, Cleanup("alice", cleanup_tasks=False))  # it writes the row of the workflow again
+    keys = (CostKey.DEFINITION, PROVIDER, MODEL)
+    found = await stored.here.reader.costs(EVERY_TENANT, CostQuery(by=keys, limit=100))
+    assert found == [
+        CostSum((None, "LOCAL", "flux"), "USD", Decimal("0.1"), 1, Decimal(0)),
+        CostSum(("b", "LOCAL", "flux"), "USD", Decimal(0), 0, Decimal("0.1")),
+    ]
+    (total,) = await stored.here.reader.costs(TenantScope("t"), CostQuery(limit=100))
+    assert total == CostSum((), "USD", Decimal("0.1"), 1, Decimal("0.1"))
+
+
+async def test_what_a_deleted_attempt_saved_counts_without_a_model(stored: Stored) -> None:
+    earlier = await stored.make(body(draw("a"), draw("b")))
+    await spend(stored, earlier, 0, 0)
+    await take_over(stored, earlier, Money(2, "EUR"), task_id=uuid4())
+    await take_over(stored, earlier, None)
+    found = await stored.here.reader.costs(EVERY_TENANT, CostQuery(by=(PROVIDER, MODEL), limit=100))
+    assert found == [
+        CostSum(("", ""), "EUR", Decimal(0), 0, Decimal(2)),
+        CostSum(("LOCAL", "flux"), "USD", Decimal(0), 1, Decimal(0)),
+    ]
 
 
 async def test_a_long_name_of_a_model_counts_by_its_beginning(stored: Stored) -> None:

@@ -6,6 +6,7 @@ The headers follow draft-ietf-httpapi-ratelimit-headers-11: https://datatracker.
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from typing import Annotated, Any
 
 from litestar import Response
@@ -93,8 +94,9 @@ class CostsQuery(CheckedQuery, DefinitionQuery, frozen=True, kw_only=True):
 COSTS = read_operation(
     path="/api/v1/costs",
     id="sum_costs",
-    description="The costs of attempts at providers that the token may see, summed by currency and by the members in "
-    "by. Exact decimals. Attempts whose cost isn't known don't count. The sums outlive the workflows.",
+    description="The costs of attempts at providers that the token may see, and what reuse has saved, summed by "
+    "currency and by the members in by. Exact decimals. Attempts whose cost isn't known don't count. The sums outlive "
+    "the workflows.",
     tag="costs",
     query=CostsQuery,
     response=CostsResponse,
@@ -138,7 +140,10 @@ def _time(text: str) -> datetime | None:
 
 def _group(by: tuple[CostKey, ...], total: CostSum) -> CostGroup:
     keys: dict[str, Any] = dict(zip(by, total.keys, strict=True))
-    amount = f"{total.amount:f}"
-    if "." in amount:
-        amount = amount.rstrip("0").rstrip(".")
-    return CostGroup(**keys, currency=total.currency, amount=Raw(amount.encode()), attempts=total.attempts)
+    amount, saved = _number(total.amount), _number(total.saved)
+    return CostGroup(**keys, currency=total.currency, amount=amount, attempts=total.attempts, saved=saved)
+
+
+def _number(amount: Decimal) -> Raw:
+    text = f"{amount:f}"
+    return Raw((text.rstrip("0").rstrip(".") if "." in text else text).encode())

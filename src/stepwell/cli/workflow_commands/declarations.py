@@ -482,4 +482,4 @@ def check_provider(**options: Any) -> int:
 )
 @_definition
 def costs() -> None:
-    """Show the costs of attempts at providers, as exact sums by currency."""
+    """Show the costs of attempts at providers, and what reuse has saved, as exact sums by currency."""

@@ -8,6 +8,7 @@ transitions of a workflow are written together or not at all.
 
 from typing import Final
 
+from stepwell.contract.enums import EventType
 from stepwell.persistence.statements.budget_statements import ASSIGN_CONFIG, SETTLE
 from stepwell.persistence.statements.child_statements import ASSIGN_WAKE_AT, COUNT_ENDED_CHILDREN, NOTIFY_PARENT
 from stepwell.persistence.statements.command_statements import LOCK_COMMANDS, MARK_COMMANDS, notify_process
@@ -78,26 +79,37 @@ CHECKPOINT: Final = f"{_CHECKPOINT} {_COMMITTED}"
 _COST: Final = "workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at"
 
 
-def _count_costs(task: RowType = PLAIN_TASK) -> str:
+# What the events $4 have saved counts with the sign 0: it is no cost.
+_SAVED: Final = f"""
+        UNION ALL
+        SELECT 0, e.workflow_id, k.provider, k.sent, e.data -> 'saved', e.at
+        FROM unnest($4::{EVENT.name}[]) AS e LEFT JOIN tasks AS k ON k.id = (e.data ->> 'from_task_id')::uuid
+        WHERE e.type = '{EventType.STEP_REUSED}' AND e.data ->> 'saved' IS NOT NULL"""  # noqa: S608 - as above
+
+
+def _count_costs(task: RowType = PLAIN_TASK, saved: str = "") -> str:
     return f"""cost_changes AS (
     SELECT coalesce(w.tenant, '') AS tenant, (c.ended_at AT TIME ZONE 'UTC')::date AS day,
            coalesce(c.provider, '') AS provider, coalesce(left(c.sent ->> 'model', {MAX_MODEL}), '') AS model,
            coalesce(CASE WHEN w.root_id IS NULL THEN w.stored_definition ELSE root.stored_definition END, '')
                AS definition,
-           c.cost ->> 'currency' AS currency, c.sign * (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
+           c.cost ->> 'currency' AS currency, c.sign * (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts,
+           CASE WHEN c.sign = 0 THEN (c.cost ->> 'amount')::numeric ELSE 0 END AS saved
     FROM (
         SELECT 1 AS sign, {_COST} FROM unnest($3::{task.name}[]) AS k WHERE k.cost IS NOT NULL
         UNION ALL
         SELECT -1, {_COST} FROM tasks AS t WHERE t.cost IS NOT NULL
-          AND t.id = ANY(SELECT k.id FROM unnest($3::{task.name}[]) AS k WHERE k.cost IS NOT NULL)
+          AND t.id = ANY(SELECT k.id FROM unnest($3::{task.name}[]) AS k WHERE k.cost IS NOT NULL){saved}
     ) AS c JOIN workflows AS w ON w.id = c.workflow_id LEFT JOIN workflows AS root ON root.id = w.root_id
     WHERE {IS_WRITTEN.format("c")}
 ), counted_costs AS (
-    INSERT INTO daily_costs AS t (tenant, day, provider, model, definition, currency, amount, attempts)
-    SELECT tenant, day, provider, model, definition, currency, sum(amount), sum(attempts) FROM cost_changes
-    GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(amount) <> 0 OR sum(attempts) <> 0 ORDER BY 1, 2, 3, 4, 5, 6
+    INSERT INTO daily_costs AS t (tenant, day, provider, model, definition, currency, amount, attempts, saved)
+    SELECT tenant, day, provider, model, definition, currency, sum(amount), sum(attempts), sum(saved)
+    FROM cost_changes GROUP BY 1, 2, 3, 4, 5, 6
+    HAVING sum(amount) <> 0 OR sum(attempts) <> 0 OR sum(saved) <> 0 ORDER BY 1, 2, 3, 4, 5, 6
     ON CONFLICT (tenant, day, provider, model, definition, currency)
-    DO UPDATE SET amount = t.amount + excluded.amount, attempts = t.attempts + excluded.attempts
+    DO UPDATE SET amount = t.amount + excluded.amount, attempts = t.attempts + excluded.attempts,
+                  saved = t.saved + excluded.saved
 )"""  # noqa: S608 - built from the constants above
 
 
@@ -151,7 +163,7 @@ def _write_flow(*, budgets: bool = False) -> str:
     return (
         f"""
 {_checkpoint(LOCK_COMMANDS, _NOT_WITHDRAWN, flow=True, budgets=budgets)},
-{_MORE}, {_count_costs(TASK)}, {MARK_COMMANDS}, {WRITE_WAITS}, {WRITE_ITEMS}"""
+{_MORE}, {_count_costs(TASK, _SAVED)}, {MARK_COMMANDS}, {WRITE_WAITS}, {WRITE_ITEMS}"""
         + f", {SETTLE}" * budgets
     )
 

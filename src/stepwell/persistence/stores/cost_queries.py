@@ -32,14 +32,15 @@ class PostgresDailyCosts(PooledAdapter):
 
 async def read_costs(connection: AsyncConnection, scope: TenantScope, query: CostQuery) -> list[CostSum]:
     rows = (await connection.execute(_statement(scope, query))).all()
-    return [CostSum(query.keys_of(row), *row[-3:]) for row in rows]
+    return [CostSum(query.keys_of(row), *row[-4:]) for row in rows]
 
 
 def _statement(scope: TenantScope, query: CostQuery) -> Select[Any]:
     own = daily_costs.c
     keys = [definition_name(own.definition) if key is CostKey.DEFINITION else own[key] for key in query.by]
     attempts = cast(func.sum(own.attempts), BigInteger())
-    statement = select(*keys, own.currency, func.sum(own.amount), attempts).group_by(*keys, own.currency)
+    saved = func.sum(own.saved)
+    statement = select(*keys, own.currency, func.sum(own.amount), attempts, saved).group_by(*keys, own.currency)
     if not scope.every:
         statement = statement.where(own.tenant == (scope.tenant or ""))
     if scope.subject is not None:  # the sums are those of a tenant
@@ -52,4 +53,8 @@ def _statement(scope: TenantScope, query: CostQuery) -> Select[Any]:
         statement = statement.where(*runs_definition(own.definition)).params(definition_values(query.definition))
     order = [key if key is own.day else collate(key, "C") for key in (*keys, own.currency)]
     # A cost that was corrected to another currency may leave a sum of no attempt.
-    return statement.having(attempts > literal_column("0")).order_by(*order).limit(literal(query.limit))
+    return (
+        statement.having(func.greatest(attempts, saved) > literal_column("0"))
+        .order_by(*order)
+        .limit(literal(query.limit))
+    )

@@ -10,9 +10,9 @@ from stepwell.persistence.tables.column import metadata
 
 
 class DailyCostColumns(TypedColumns):
-    """Sums of the costs of attempts, see `rules.costs`. `tenant` and `definition` are "" for none.
+    """Sums of the costs of attempts, and of what reuse has saved, see `rules.costs`.
 
-    `definition` is written as name@version.
+    `tenant` and `definition` are "" for none. `definition` is written as name@version.
     """
 
     tenant = column.text()
@@ -23,6 +23,7 @@ class DailyCostColumns(TypedColumns):
     currency = column.text()
     amount: Column[Decimal] = Column(Numeric(), nullable=False)
     attempts = column.bigint()
+    saved: Column[Decimal] = Column(Numeric(), nullable=False)
 
 
 daily_costs = Table(

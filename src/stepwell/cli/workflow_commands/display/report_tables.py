@@ -159,15 +159,20 @@ def cost_table(costs: Sequence[CostGroup]) -> RenderableType:
         return "There are no costs."
     keys = [key for key in CostKey if getattr(costs[0], key) is not UNSET]
     rows = [
-        (*(getattr(group, key) for key in keys), _amount(group.amount), group.currency, f"{group.attempts:,}")
+        (
+            *(getattr(group, key) for key in keys),
+            *_sums(group.amount, group.saved),
+            group.currency,
+            f"{group.attempts:,}",
+        )
         for group in costs
     ]
-    headings = [*(key.upper() for key in keys), "AMOUNT", "CURRENCY", "ATTEMPTS"]
-    return table(*headings, rows=rows, numbers=("AMOUNT", "ATTEMPTS"))
+    headings = [*(key.upper() for key in keys), "AMOUNT", "SAVED", "CURRENCY", "ATTEMPTS"]
+    return table(*headings, rows=rows, numbers=("AMOUNT", "SAVED", "ATTEMPTS"))
 
 
-def _amount(amount: Any) -> str:
-    return exact_number(amount)  # the client decodes amounts as decimals
+def _sums(*amounts: Any) -> tuple[str, ...]:
+    return tuple(map(exact_number, amounts))  # the client decodes amounts as decimals
 
 
 def explanation_table(explanation: Explanation) -> RenderableType:

@@ -1,5 +1,5 @@
-// The view "Costs": what attempts at providers have cost, by day, provider, model, definition and tenant. The period and the filter
-// are in the URL.
+// The view "Costs": what attempts at providers have cost, and what reuse has saved, by day, provider, model, definition and tenant.
+// The period and the filter are in the URL.
 import { getJson, isAbort } from "../lib/api.js";
 import { announce, emptyState, errorNotice, html, loading, nothing, render } from "../lib/dom.js";
 import { amount, number, plural } from "../lib/format.js";
@@ -8,9 +8,10 @@ import { dayBefore, dayNames, daysAgo, readPeriod, writePeriod } from "./costs/p
 
 const PRESETS = [7, 30, 90, 365];
 const NO_TENANT = "without a tenant";
+const DELETED = "deleted attempts"; // whose results were taken over
 const KEYS = [
-  { by: ["provider"], title: "Providers", name: (group) => group.provider },
-  { by: ["provider", "model"], title: "Models", name: (group) => `${group.model} (${group.provider})` },
+  { by: ["provider"], title: "Providers", name: (group) => group.provider || DELETED },
+  { by: ["provider", "model"], title: "Models", name: (group) => (group.provider ? `${group.model} (${group.provider})` : DELETED) },
   { by: ["definition"], title: "Definitions", name: (group) => group.definition ?? "without a stored definition" },
   { by: ["tenant"], title: "Tenants", name: (group) => group.tenant ?? NO_TENANT, everyTenant: true },
 ];
@@ -87,7 +88,8 @@ function content({ total, days, groups }, keys, period) {
   return html`
     <div class="totals">${total.map((sum) => html`<section class="card total" aria-label=${`Total in ${sum.currency}`}>
       <p class="total-amount number">${amount(sum.amount, sum.currency)}</p>
-      <p class="dim">${plural(sum.attempts, "attempt")} · ${sum.currency}</p></section>`)}</div>
+      <p class="dim">${plural(sum.attempts, "attempt")} · ${sum.currency}</p>
+      ${sum.saved ? html`<p>${amount(sum.saved, sum.currency)} saved by reuse</p>` : nothing}</section>`)}</div>
     ${total.map(({ currency }) => dayChart(currency, days.filter((each) => each.currency === currency), dayNames(period)))}
     <div class="cost-tables">${keys.map((key, i) => groupTable(key, groups[i], total))}</div>
     <p class="dim">Attempts whose cost isn't known don't count. A cost counts on the day (UTC) on which its attempt ended.</p>`;
@@ -95,18 +97,20 @@ function content({ total, days, groups }, keys, period) {
 
 function groupTable({ title, name }, groups, total) {
   const whole = new Map(total.map((sum) => [sum.currency, sum.amount]));
+  const saves = total.some((sum) => sum.saved);
   const sorted = [...groups].sort((a, b) => a.currency.localeCompare(b.currency) || b.amount - a.amount);
   return html`<section class="card" aria-label=${title}><h2>${title}</h2>
     ${sorted.length ? html`<table class="cost-table">
       <thead><tr><th scope="col">Name</th><th scope="col" class="number">Cost</th><th scope="col" class="number">Percentage</th>
-        <th scope="col" class="number">Attempts</th></tr></thead>
+        <th scope="col" class="number">Attempts</th>${saves ? html`<th scope="col" class="number">Saved</th>` : nothing}</tr></thead>
       <tbody>${sorted.map((group) => {
         const percentage = whole.get(group.currency) ? (100 * group.amount) / whole.get(group.currency) : 0;
         return html`<tr><th scope="row" class="break">${name(group)}</th>
           <td class="number">${amount(group.amount, group.currency)}</td>
           <td class="number percentage"><progress max="100" .value=${percentage} aria-hidden="true"></progress>
             <span>${number(Math.round(percentage * 10) / 10)}%</span></td>
-          <td class="number">${number(group.attempts)}</td></tr>`;
+          <td class="number">${number(group.attempts)}</td>
+          ${saves ? html`<td class="number">${amount(group.saved, group.currency)}</td>` : nothing}</tr>`;
       })}</tbody></table>` : nothing}
   </section>`;
 }
