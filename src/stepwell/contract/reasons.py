@@ -229,6 +229,15 @@ class EvaluatesExpressions(Reason, tag="evaluating_expressions", frozen=True, kw
     """
 
 
+class ChecksReuse(Reason, tag="checking_reuse", frozen=True, kw_only=True):
+    """The step could run. First, the service looks for a result of the earlier run `workflow_id` that it could take
+    over: it evaluates the inputs of the step, and checks that the files of the result are there. While the artifact
+    store is away, the step waits.
+    """
+
+    workflow_id: UUID
+
+
 class WaitsForItems(Reason, tag="waits_for_items", frozen=True, kw_only=True):
     """The items of the step run: so many are `pending`, `running`, `completed` and `failed`. `reasons` counts the
     running and the queued ones, by the code of their own reason; `detail` has the reason of the first of them.
@@ -323,6 +332,7 @@ StepReason = (
     | OutcomeNotKnown
     | RunsHere
     | EvaluatesExpressions
+    | ChecksReuse
     | WaitsForItems
     | OtherProcess
     | IsDraining

@@ -9,6 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from stepwell.artifacts.store import ObstoreArtifacts
 from stepwell.engine.attempts.fingerprints import Fingerprints
 from stepwell.testing import MemoryDatabase
 from support.providers.scripted import Fail, ScriptedProvider, Succeed, scripted_step
@@ -98,6 +99,33 @@ async def test_events_report_what_is_reused(service: Service) -> None:
         "from_task_id": step_of(first, "a")["task_id"],
         "saved": None,
     }
+
+
+async def test_explain_says_that_a_step_waits_for_a_check(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = await run(service, image("a"), image("each", "${item}", for_each={"items": ["x", "y"]}))
+    reached, released = asyncio.Event(), asyncio.Event()
+    size = ObstoreArtifacts.size
+
+    async def held(store: ObstoreArtifacts, path: str) -> int:
+        reached.set()
+        await released.wait()
+        return await size(store, path)
+
+    monkeypatch.setattr(ObstoreArtifacts, "size", held)
+    answer = await service.client.post(f"{WORKFLOWS}{first['id']}/rerun", json={})
+    second = answer.json()["id"]
+    async with asyncio.timeout(30):
+        await reached.wait()
+    one, each = (await service.client.get(f"{WORKFLOWS}{second}/explain")).json()["steps"]
+    assert (each["reason"]["code"], each["reason"]["reasons"]) == ("waits_for_items", {"checking_reuse": 2})
+    assert one["reason"] == {
+        "code": "checking_reuse",
+        "detail": f"The service looks for a result of the run {first['id']} that this step could take over.",
+        "workflow_id": first["id"],
+    }
+    released.set()
+    assert reused(await service.until_ended(second)) == ["a"]
+    assert await service.tasks(second) == []
 
 
 async def test_a_step_whose_file_is_gone_runs(service: Service) -> None:

@@ -53,7 +53,13 @@ _MAX_EXPLAINED = 5
 _BELOW_S = 3.0  # for all that is below a workflow: another process may have to explain it
 _TRIES = 3  # the workflow's owner may change between two statements
 _NOWHERE = WorkflowOwnership(None, alive=False, lease_until=None, paused_by=None, paused_at=None)
-Waits = reasons.WaitsForSlot | reasons.RateLimited | reasons.BreakerOpen | reasons.EvaluatesExpressions
+Waits = (
+    reasons.WaitsForSlot
+    | reasons.RateLimited
+    | reasons.BreakerOpen
+    | reasons.EvaluatesExpressions
+    | reasons.ChecksReuse
+)
 _EVALUATING = reasons.EvaluatesExpressions(detail="The expressions of the step are being evaluated.")
 _LIMITS: Mapping[LimitKind, reasons.SlotLimit] = {
     LimitKind.TOTAL: "total",
@@ -147,7 +153,10 @@ class Explainer(Struct, eq=False, kw_only=True):
         waiting = self.step_queue.queued_steps(workflow.tenant, workflow_id)
         local_waits = self._child_process_waits(workflow_id)
         holds = self.health.holds_on(workflow_id)
-        evaluating = dict.fromkeys(workflow.open_evaluations, _EVALUATING)
+        evaluating: dict[int, Waits] = {
+            **dict.fromkeys(workflow.open_evaluations, _EVALUATING),
+            **_reuse_checks(workflow),
+        }
         observations = {task_id: _observe(attempt) for task_id, attempt in workflow.attempts.items()}
         away, draining = self.scheduler.checkpointer.outage, self.scheduler.stopping
         full = away and isinstance(self.writes.refusal(WriteTarget.DATABASE), DiskFull)
@@ -242,6 +251,13 @@ class Explainer(Struct, eq=False, kw_only=True):
 
 def _explain(loaded: LoadedWorkflow, snapshot: WorkflowSnapshot) -> _Explained:
     return _Explained(explain(snapshot), running_children(snapshot), loaded.budget_root)
+
+
+def _reuse_checks(workflow: ActiveWorkflow) -> dict[int, Waits]:
+    if (reuse := workflow.run.reuse) is None:
+        return {}
+    detail = f"The service looks for a result of the run {reuse.rule.from_} that this step could take over."
+    return dict.fromkeys(reuse.requested, reasons.ChecksReuse(detail=detail, workflow_id=reuse.rule.from_))
 
 
 def _observe(attempt: RunningAttempt) -> AttemptObservation:

@@ -83,7 +83,12 @@ class WorkflowSnapshot(Struct, frozen=True, kw_only=True):
     disk_full: bool = False
     draining: bool = False
     waits: Mapping[
-        int, reasons.WaitsForSlot | reasons.RateLimited | reasons.BreakerOpen | reasons.EvaluatesExpressions
+        int,
+        reasons.WaitsForSlot
+        | reasons.RateLimited
+        | reasons.BreakerOpen
+        | reasons.EvaluatesExpressions
+        | reasons.ChecksReuse,
     ] = {}
     observations: Mapping[UUID, AttemptObservation] = {}
     in_process_providers: frozenset[ProviderType] = frozenset()

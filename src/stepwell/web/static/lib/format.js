@@ -10,7 +10,7 @@ const DATE_TIME = new Intl.DateTimeFormat("en", {
 const SHORT_DATE = new Intl.DateTimeFormat("en", { month: "short", day: "numeric" });
 const TIME = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const RFC_3339 = /\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g;
-const SUB_WORKFLOW = /(?<=\bsub-workflow )([0-9a-f-]{36})\b/;
+const NAMED_RUN = /(?<=\b(?:sub-workflow|run) )([0-9a-f-]{36})\b/;
 const ID_CHARS = 8; // they are random: the first ones are the time
 const isNone = (value) => value === null || value === undefined || Number.isNaN(value);
 
@@ -93,9 +93,9 @@ export function withLocalTimes(sentence) {
   return sentence.replace(RFC_3339, (time) => (isNone(Date.parse(time)) ? time : dateTime(time)));
 }
 
-/** A sentence split at the ids of sub-workflows that it names: these have odd indexes. */
+/** A sentence split at the ids of runs that it names: these have odd indexes. */
 export function splitAtRuns(sentence) {
-  return sentence.split(SUB_WORKFLOW);
+  return sentence.split(NAMED_RUN);
 }
 
 /** The end of an id, as the command line prints and accepts it. */
