@@ -6,12 +6,15 @@ from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from stepwell.app import DatabaseSource
 from stepwell.basics.setting_values import Prices, TenantBudgets
 from stepwell.contract.enums import ProviderType
+from stepwell.contract.tasks import Cost
+from stepwell.engine.attempts.budget_keeper import BudgetKeeper, BudgetOwner
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.emulators.base import Fault
 from support.providers.emulated import World
@@ -250,6 +253,30 @@ async def test_an_attempt_under_way_keeps_its_reservation(service: Service, worl
     workflow = await until_paused(service, created["id"])
     assert sorted(statuses_of(workflow).values()) == ["COMPLETED", "PENDING"]
     assert (await budget(service, created["id"]))["costs"] == {"USD": part(0.05, 0.04)}
+
+
+async def test_an_attempt_that_ends_before_its_request_is_sent_has_nothing_reserved_any_more(
+    service: Service, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, released, reserve = asyncio.Event(), asyncio.Event(), BudgetKeeper.reserve
+
+    async def reserve_and_wait(keeper: BudgetKeeper, owner: BudgetOwner, task_id: UUID, price: Cost | None) -> bool:
+        reserved = await reserve(keeper, owner, task_id, price)
+        reached.set()
+        await released.wait()
+        return reserved
+
+    monkeypatch.setattr(BudgetKeeper, "reserve", reserve_and_wait)
+    created = await service.create(world.step("a"), config=budget_of("0.05"))
+    async with asyncio.timeout(30):
+        await reached.wait()
+    assert (await budget(service, created["id"]))["costs"] == {"USD": part(0.05, 0, 0.04)}
+    assert (await service.client.delete(f"/api/v1/workflows/{created['id']}")).status_code == 200
+    released.set()
+    await service.until_ended(created["id"])
+    used = await budget(service, created["id"])
+    assert (used["costs"], used["attempts"]) == ({"USD": part(0.05, 0)}, part(None, 0))
+    assert jobs(world) == 0
 
 
 async def test_a_webhook_reports_a_pause_for_a_budget(service: Service, world: World) -> None:

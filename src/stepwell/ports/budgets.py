@@ -61,4 +61,4 @@ class Budgets(Protocol):
         """Give back the reservations of tasks that have ended without a settlement, as after a crash."""
 
     async def use(self, scope: str) -> Sequence[BudgetUse]:
-        """Return the use of a budget, in the order of its units."""
+        """Return the use of a budget, in the order of its units. Tasks that have ended have reserved nothing."""

@@ -38,6 +38,7 @@ class MemoryBudgets(MemoryAdapter):
         _forget_ended(self._tables)
 
     async def use(self, scope: str) -> Sequence[BudgetUse]:
+        _forget_ended(self._tables)
         rows = sorted((key[1], row) for key, row in self._tables.budgets.items() if key[0] == scope)
         return [BudgetUse(unit, row.spent, row.reserved) for unit, row in rows]
 

@@ -90,16 +90,23 @@ INSERT INTO budgets (scope, unit, spent, reserved)
 SELECT scope, unit, 0, 0 FROM unnest($1::text[], $2::text[]) AS n(scope, unit) ORDER BY 1, 2 ON CONFLICT DO NOTHING
 """
 
-FORGET_ENDED: Final = f"""
-WITH ended AS (
-    DELETE FROM budget_reservations AS r
-    WHERE NOT EXISTS (
+_IS_OPEN: Final = """EXISTS (
         SELECT FROM tasks AS k
         WHERE k.id = r.task_id AND (k.status = 'RUNNING' OR k.follow_up_until IS NOT NULL)
-    )
+    )"""
+
+FORGET_ENDED: Final = f"""
+WITH ended AS (
+    DELETE FROM budget_reservations AS r WHERE NOT {_IS_OPEN}
     RETURNING r.scope, r.unit, r.amount
 ), changes AS (SELECT scope, unit, amount AS freed, 0 AS spent FROM ended)
 {_ADD_CHANGES}
 """  # noqa: S608 - built from the constants above
 
-USE: Final = "SELECT unit, spent, reserved FROM budgets WHERE scope = $1 ORDER BY unit"
+# An attempt that has ended has reserved nothing, also if that isn't given back yet.
+USE: Final = f"""
+SELECT unit, spent, coalesce((
+    SELECT sum(r.amount) FROM budget_reservations AS r WHERE r.scope = b.scope AND r.unit = b.unit AND {_IS_OPEN}
+), 0) AS reserved
+FROM budgets AS b WHERE scope = $1 ORDER BY unit
+"""  # noqa: S608 - built from a constant
