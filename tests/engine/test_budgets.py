@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 
 from stepwell.app import DatabaseSource
@@ -16,6 +17,8 @@ from stepwell.contract.enums import ProviderType
 from stepwell.contract.tasks import Cost
 from stepwell.engine.attempts.budget_keeper import BudgetKeeper, BudgetOwner
 from stepwell.testing import ManualClock, MemoryDatabase
+from support.database.manual_time import ManualSource, advance, let_time_stand_still
+from support.database.postgres import connected
 from support.emulators.base import Fault
 from support.providers.emulated import World
 from support.service.live_service import Service, running_service, statuses_of
@@ -357,6 +360,18 @@ async def test_a_budget_below_the_top_is_ignored_with_a_warning(service: Service
 # Tenants' days
 
 
+async def spent(client: httpx.AsyncClient) -> float:
+    """Return what the tenant of *client* has spent on this day."""
+    cost: dict[str, float] = (await client.get("/api/v1/limits")).json()["budget"]["costs"]["USD"]
+    return cost["spent"]
+
+
+WAITING = """
+SELECT count(*) FROM (SELECT next_attempt_at FROM steps UNION ALL SELECT next_attempt_at FROM step_items) AS units
+WHERE next_attempt_at IS NOT NULL
+"""
+
+
 async def test_a_step_that_the_day_of_its_tenant_has_no_room_for_waits_until_the_next_one(
     memory: MemoryDatabase, clock: ManualClock, world: World, tmp_path: Path
 ) -> None:
@@ -385,6 +400,34 @@ async def test_a_step_that_the_day_of_its_tenant_has_no_room_for_waits_until_the
         assert (workflow["status"], jobs(world)) == ("COMPLETED", 5)
         assert all(step["retry_count"] == 0 and step["error_message"] is None for step in workflow["steps"])
         assert (await client.get("/api/v1/limits")).json()["budget"]["costs"] == {"USD": part(0.1, 0.08)}
+
+
+async def test_two_processes_share_the_day_of_a_tenant_and_go_on_at_midnight(
+    dsn: str, clock: ManualClock, world: World, tmp_path: Path
+) -> None:
+    await let_time_stand_still(dsn, clock)
+    budgets = TenantBudgets.read('{"acme": {"USD": "0.10"}}')
+    shared: dict[str, Any] = {"prices": PRICES, "tenant_budgets": budgets, "exclusive": False, **world.settings}
+    async with (
+        running_service(ManualSource(dsn, clock), tmp_path / "data", **shared) as service,
+        running_service(ManualSource(dsn, clock), tmp_path / "data", **shared) as other,
+        service.as_tenant("acme") as client,
+        other.as_tenant("acme") as second,
+        connected(dsn) as sql,
+    ):
+        steps = [each(world.step("items"), 3), world.step("a"), world.step("b")]
+        body = {"name": "x", "origin_instance": "tests", "steps": steps}
+        ids = [(await one.post("/api/v1/workflows/", json=body)).json()["id"] for one in (client, second)]
+        for day in range(1, 6):  # ten attempts, two of them on each day
+            async with asyncio.timeout(60):
+                while await sql.fetchval(WAITING) < 10 - 2 * day or await spent(client) < 0.08:
+                    await advance(sql, clock, 0.1)
+                    await asyncio.sleep(0.02)
+            assert (jobs(world), await spent(second)) == (2 * day, 0.08)
+            midnight = clock.now().replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+            await advance(sql, clock, (midnight - clock.now()).total_seconds() + 1)
+        for each_id in ids:
+            assert (await service.until_ended(each_id))["status"] == "COMPLETED"
 
 
 # Several processes
