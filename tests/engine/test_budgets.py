@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -400,6 +400,29 @@ async def test_a_step_that_the_day_of_its_tenant_has_no_room_for_waits_until_the
         assert (workflow["status"], jobs(world)) == ("COMPLETED", 5)
         assert all(step["retry_count"] == 0 and step["error_message"] is None for step in workflow["steps"])
         assert (await client.get("/api/v1/limits")).json()["budget"]["costs"] == {"USD": part(0.1, 0.08)}
+
+
+async def test_steps_that_wait_for_the_next_day_ask_again_when_the_service_starts_with_another_budget(
+    database: str | DatabaseSource, world: World, tmp_path: Path
+) -> None:
+    def service_with(usd: str) -> AbstractAsyncContextManager[Service]:
+        budgets = TenantBudgets.read(f'{{"acme": {{"USD": "{usd}"}}}}')
+        settings = {"prices": PRICES, "tenant_budgets": budgets, **world.settings}
+        return running_service(database, tmp_path / "data", **settings)
+
+    async with service_with("0.10") as service, service.as_tenant("acme") as client:
+        service.app.engine.scheduler.timers.park_after_s = 0
+        ids = []
+        for steps in ([each(world.step("items"), 3)], [world.step("a"), world.step("b")]):
+            body = {"name": "x", "origin_instance": "tests", "steps": steps}
+            ids.append((await client.post("/api/v1/workflows/", json=body)).json()["id"])
+        async with asyncio.timeout(60):
+            while await spent(client) < 0.08 or not service.app.engine.workflow_queue.parked:
+                await asyncio.sleep(0.02)
+    async with service_with("1") as service:
+        for workflow_id in ids:
+            assert (await service.until_ended(workflow_id))["status"] == "COMPLETED"
+    assert jobs(world) == 5
 
 
 async def test_two_processes_share_the_day_of_a_tenant_and_go_on_at_midnight(

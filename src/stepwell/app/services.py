@@ -78,12 +78,12 @@ class Background:
         self.cost_retention = CostRetention(database.daily_costs, clock, settings.costs_retention_days)
         # In the order in which they take over work of dead processes, after a claim
         self.claimers = (
+            engine.budgets,
             services.webhooks.deliverer,
             services.admission,
             services.uploads.sweeper,
             services.cleanups,
             self.command_receiver,
-            engine.budgets,
         )
 
 

@@ -1,7 +1,7 @@
 """The inputs of `Run`: everything that can happen to a workflow."""
 
 from datetime import datetime
-from typing import TypeAlias
+from typing import Final, TypeAlias
 from uuid import UUID
 
 from msgspec import Struct
@@ -207,8 +207,12 @@ class AttemptFailed(Struct, frozen=True):
     provider_away: bool = False
 
 
+TENANT_BUDGET: Final = "The budget of the tenant for this day (UTC)"
+
+
 class HeldBack(Struct, frozen=True):
-    """An attempt may not send its request, because a budget has no room for it. `why` says which.
+    """An attempt may not send its request, because a budget has no room for it. `why` says which. It begins with
+    `TENANT_BUDGET` if that is the one of the tenant.
 
     `until` is the time of the next try: when the tenant's budget has room again, or soon in a sub-workflow, which the
     workflow at the top pauses. None: the workflow stops. `fails`: it fails then, instead of being paused.

@@ -7,7 +7,7 @@ from typing import Any
 from stepwell.contract.definition import MAX_ITEMS
 from stepwell.contract.enums import EventType, OnFailure, RunIf, StepStatus, WorkflowStatus
 from stepwell.lifecycle.decision import Decision
-from stepwell.lifecycle.inputs import SERVICE
+from stepwell.lifecycle.inputs import SERVICE, TENANT_BUDGET
 from stepwell.lifecycle.model import ItemKey, ItemState, StepState, Task
 from stepwell.lifecycle.output_budget import OutputBudget
 from stepwell.lifecycle.results_in_memory import ResultsInMemory
@@ -134,6 +134,8 @@ class Units:
         """Add a RUNNING unit to the sets that it belongs to."""
         if unit.next_attempt_at is not None:
             self.backoff.add(unit.position)
+            if unit.error_message is not None and unit.error_message.startswith(TENANT_BUDGET):
+                self.ready.add(unit.position)  # asks again: the settings may have another budget by now
         elif unit.position not in self.attached:
             self.ready.add(unit.position)
 

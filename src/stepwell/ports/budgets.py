@@ -1,6 +1,7 @@
 """The budgets in the database: what attempts have reserved and spent, as a protocol."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID
@@ -59,6 +60,9 @@ class Budgets(Protocol):
 
     async def forget_ended(self) -> None:
         """Give back the reservations of tasks that have ended without a settlement, as after a crash."""
+
+    async def wake(self, until: datetime) -> None:
+        """Wake the parked workflows that would be woken at that time, at which a day begins."""
 
     async def use(self, scope: str) -> Sequence[BudgetUse]:
         """Return the use of a budget, in the order of its units. Tasks that have ended have reserved nothing."""

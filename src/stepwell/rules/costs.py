@@ -29,7 +29,6 @@ from stepwell.contract.task_configs import CONFIGS
 from stepwell.contract.tasks import Cost, CostSums, Money
 
 ANY_MODEL = "*"
-TENANT_BUDGET: Final = "The budget of the tenant for this day (UTC)"  # begins the message of a step that waits for it
 ONE_ATTEMPT: Final = Decimal(1)
 MAX_MODEL: Final = 255  # characters of a model's name that count: clients choose it, and it is part of a key
 

@@ -1,13 +1,14 @@
 """`ports.budgets.Budgets` in memory, and the settlements of checkpoints."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from msgspec import to_builtins
 
-from stepwell.contract.enums import TaskStatus
+from stepwell.contract.enums import TaskStatus, WorkflowStatus
 from stepwell.lifecycle.decision import BudgetRows
 from stepwell.lifecycle.records import WorkflowRecord
 from stepwell.ports.budgets import ATTEMPTS, BudgetRefusal, BudgetUse, Demand
@@ -36,6 +37,11 @@ class MemoryBudgets(MemoryAdapter):
 
     async def forget_ended(self) -> None:
         _forget_ended(self._tables)
+
+    async def wake(self, until: datetime) -> None:
+        for row in self._tables.parked(WorkflowStatus.RUNNING):
+            if row.record.state.wake_at == until:
+                row.record.state.wake_at = self._tables.clock.now()
 
     async def use(self, scope: str) -> Sequence[BudgetUse]:
         _forget_ended(self._tables)

@@ -19,9 +19,10 @@ from msgspec import Struct
 
 from stepwell.basics.setting_values import TenantBudgets
 from stepwell.contract.tasks import Cost
+from stepwell.lifecycle.inputs import TENANT_BUDGET
 from stepwell.ports.budgets import ATTEMPTS, BudgetRefusal, Budgets, Demand
 from stepwell.ports.clock import Clock
-from stepwell.rules.costs import ONE_ATTEMPT, TENANT_BUDGET, budget_scope, exact
+from stepwell.rules.costs import ONE_ATTEMPT, budget_scope, exact
 from stepwell.runtime.outages import until_available
 
 
@@ -43,13 +44,15 @@ class BudgetOwner(Struct, frozen=True):
 class BudgetKeeper:
     """Reserves what attempts are expected to cost, in the budgets of roots and of tenants' days.
 
-    It is an `ownership.Claimer`: after a claim, it gives back what dead processes have left reserved.
+    It is an `ownership.Claimer`: after a claim, it gives back what dead processes have left reserved. After the first
+    one, what waits for the next day asks again, because the settings may have another budget than before.
     """
 
     busy = False
 
     def __init__(self, budgets: Budgets, clock: Clock, tenant_budgets: TenantBudgets) -> None:
         self._budgets, self._clock, self._tenant_budgets = budgets, clock, tenant_budgets
+        self._has_woken = False
 
     async def reserve(self, owner: BudgetOwner, task_id: UUID, price: Cost | None) -> bool:
         """Reserve *price* and one attempt; only the attempt if the price isn't known. Waits while the database is away.
@@ -68,6 +71,9 @@ class BudgetKeeper:
     async def take_over(self) -> None:
         """Give back the reservations of attempts that have ended. Raises `Unavailable`."""
         await self._budgets.forget_ended()
+        if not self._has_woken:
+            await self._budgets.wake(_next_day(self._clock.now()))
+            self._has_woken = True
 
     def _demands(self, owner: BudgetOwner, price: Cost | None, now: datetime) -> Iterator[Demand]:
         if owner.root_id is not None:
@@ -90,7 +96,8 @@ def _no_room(refusal: BudgetRefusal, now: datetime) -> NoRoom:
     else:
         left, wanted = f"{refusal.left.normalize():f}", f"{demand.amount.normalize():f}"
         why = f"{whose} has {left} {demand.unit} left, and the attempt is expected to cost {wanted}"
-    until = None
-    if demand.root_id is None:
-        until = datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
-    return NoRoom(why, fails=refusal.fails, until=until)
+    return NoRoom(why, fails=refusal.fails, until=_next_day(now) if demand.root_id is None else None)
+
+
+def _next_day(now: datetime) -> datetime:
+    return datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC)

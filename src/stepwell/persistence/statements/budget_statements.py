@@ -103,6 +103,12 @@ WITH ended AS (
 {_ADD_CHANGES}
 """  # noqa: S608 - built from the constants above
 
+WAKE: Final = """
+UPDATE workflows SET wake_at = clock_timestamp()
+WHERE id IN (SELECT id FROM workflows WHERE status = 'RUNNING' AND wake_at = $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
+RETURNING 1
+"""
+
 # An attempt that has ended has reserved nothing, also if that isn't given back yet.
 USE: Final = f"""
 SELECT unit, spent, coalesce((

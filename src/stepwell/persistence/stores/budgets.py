@@ -1,6 +1,7 @@
 """`ports.budgets.Budgets` on asyncpg. Reservations that are made at the same time share a statement."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
@@ -13,6 +14,7 @@ from stepwell.runtime.batching import BatchedCalls
 
 CONNECTIONS: Final = 2
 _MAX_DEMANDS: Final = 500  # of a statement
+_MAX_WOKEN: Final = 1_000
 _Batch = Mapping[UUID, Sequence[Demand]]
 
 
@@ -32,6 +34,10 @@ class PostgresBudgets(PooledAdapter):
 
     async def forget_ended(self) -> None:
         await self._connections.fetch(sql.FORGET_ENDED)
+
+    async def wake(self, until: datetime) -> None:
+        while len(await self._connections.fetch(sql.WAKE, until, _MAX_WOKEN)) == _MAX_WOKEN:
+            pass
 
     async def use(self, scope: str) -> Sequence[BudgetUse]:
         return [BudgetUse(*row) for row in await self._connections.fetch(sql.USE, scope)]

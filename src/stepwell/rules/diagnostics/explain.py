@@ -21,11 +21,11 @@ from stepwell.basics.artifacts import parse_artifact_path
 from stepwell.contract import reasons
 from stepwell.contract.enums import OnFailure, ProviderType, StepStatus, TaskPhase, WaitKind, WorkflowStatus
 from stepwell.lifecycle.allowed_verbs import is_allowed
+from stepwell.lifecycle.inputs import TENANT_BUDGET
 from stepwell.lifecycle.model import ItemState, Outage, Task, Wait, WorkflowState
 from stepwell.lifecycle.records import StepRecord
 from stepwell.lifecycle.run_if import has_ended
 from stepwell.lifecycle.units import unit_position
-from stepwell.rules.costs import TENANT_BUDGET
 from stepwell.rules.list_records import WaitBelow
 
 _MAX_NAMES = 50
