@@ -96,8 +96,9 @@ def report_of(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
     report: dict[str, Any] = json.loads(last)
     assert list(report) == FIELDS
     assert [line.split() for line in table] == [[name, str(value)] for name, value in report.items()]
-    assert all(report[name] > 0 for name in FIELDS if name not in ("shape", "loop_lag_ms_p99"))
-    assert report["loop_lag_ms_p99"] >= 0
+    may_be_0 = ("loop_lag_ms_p99", "ms_per_step_p50", "ms_per_step_p95")  # most steps begin and end at once
+    assert all(report[name] > 0 for name in FIELDS if name not in ("shape", *may_be_0))
+    assert all(report[name] >= 0 for name in may_be_0)
     return report
 
 

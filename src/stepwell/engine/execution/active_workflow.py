@@ -283,6 +283,14 @@ class ActiveWorkflow:
         mappings = self._step(position).definition.input_mappings
         return [each for each in mappings if self._had_result(each.from_step, None)]
 
+    def can_be_computed(self, position: int) -> bool:
+        """Return whether a step without a provider needs no attempt that begins before it is computed.
+
+        It needs one if another process has begun it, or if `run_if` lets it use those results that are there when its
+        attempt begins.
+        """
+        return not self.run.has_attempt(position) and self.run.resolved_units[position].run_if is _ALL_COMPLETED
+
     def open_unit(self, step_id: str, item: int | None) -> int | None:
         """Return the position of the unit if it has yet to begin, and to be checked for reuse.
 

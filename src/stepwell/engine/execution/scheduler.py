@@ -349,7 +349,7 @@ class Scheduler:
         if ready and workflow.run.is_plain:
             decision = self._computer.decision_before(workflow)
             while started < len(ready) and (slot := self.dispatcher.slot_at_once(workflow, ready[started])):
-                if decision is not None and not workflow.run.has_attempt(slot.position):
+                if decision is not None and workflow.can_be_computed(slot.position):
                     self._computer.compute_after(decision, workflow, slot, self._new_id(now))
                 else:
                     self._begin_attempt(AttemptStart(workflow, slot, None, None, in_process=True), now)
@@ -424,7 +424,7 @@ class Scheduler:
         computed waits for the workflow's last decision instead, if that is still in the queue.
         """
         workflow, task_id = start.workflow, self._new_id(now)
-        if start.slot.pool is None and workflow.run.wants_new_attempt(start.slot.position):
+        if start.slot.pool is None and workflow.can_be_computed(start.slot.position):
             last = self._computer.decision_before(workflow)
             if last is not None:
                 self._computer.compute_after(last, workflow, start.slot, task_id)
