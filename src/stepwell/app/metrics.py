@@ -95,11 +95,7 @@ def _counts(tallies: Mapping[Labels, OutcomeCounts]) -> dict[Labels, float]:
 
 
 def _measure_queue(
-    metrics: Metrics,
-    scheduler: Scheduler,
-    workflows: WorkflowAdmission,
-    step_queue: StepQueue,
-    health: ModelHealth,
+    metrics: Metrics, scheduler: Scheduler, workflows: WorkflowAdmission, step_queue: StepQueue, health: ModelHealth
 ) -> None:
     metrics.watch("stepwell_workflows_in_memory", "Workflows that run here.", lambda: len(scheduler.workflows))
     text = "Workflows that are known to wait in the database until a process has a free slot."

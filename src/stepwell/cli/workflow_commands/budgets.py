@@ -21,7 +21,6 @@ def show_budget(
 ) -> None:
     """Change what the options name, and show the budget. Raises `Refused`."""
     workflow_id = context.workflow_id(workflow)
-    context.remember(workflow_id)
     if max_cost or max_attempts is not None:
         found = context.client.get(workflow_id, include_steps=False)
         present: Mapping[str, Any] = found.config.get("budget") or {}

@@ -28,7 +28,6 @@ def give_result(
 ) -> None:
     """Complete a step or its *item* with a result of uploaded *files*, a *text* and the members in *data*."""
     workflow_id, client = context.workflow_id(workflow), context.client
-    context.remember(workflow_id)
     result = _parsed(data) | ({} if text is None else {"result_text": text})
     if files:
         tenant = client.get(workflow_id, include_steps=False, include_results=False).origin_tenant_id
@@ -47,7 +46,6 @@ def give_result(
 def skip(context: CommandContext, workflow: str, step_id: str, item: int | None, *, dry_run: bool) -> None:
     """Skip a step or its *item*."""
     workflow_id, client = context.workflow_id(workflow), context.client
-    context.remember(workflow_id)
     if dry_run:
         forecast = client.dry_run_by_hand(workflow_id, step_id, item=item)
         context.show(forecast, lambda each: forecast_text(workflow_id, each))

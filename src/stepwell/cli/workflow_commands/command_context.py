@@ -189,7 +189,14 @@ class CommandContext:
         return Refused(*error_lines(error, url, has_token=token is not None), code=exit_code(error))
 
     def workflow_id(self, text: str) -> UUID:
-        """Return the id of a workflow that *text* names: a whole id, its end, or `@last`. Raises `Refused`."""
+        """Return the id of a workflow that *text* names: a whole id, its end, or `@last`. Raises `Refused`.
+
+        The command shows this workflow.
+        """
+        self.remember(found := self._named_id(text))
+        return found
+
+    def _named_id(self, text: str) -> UUID:
         if text == LAST:
             last = self._recent.last_submitted(self.endpoint.url)
             if last is None:

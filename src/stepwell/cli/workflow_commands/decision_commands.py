@@ -31,7 +31,6 @@ def decide(
 ) -> None:
     """Decide for a step. *choice* is the name of a choice, or else its number from 1."""
     workflow_id, value = context.workflow_id(workflow), _parsed(data)
-    context.remember(workflow_id)
     if choice.isdecimal() and len(choice) <= _MAX_DIGITS:
         decisions = context.client.decisions(workflow_id, step_id=step_id)  # a token that may only decide reads them
         choice = named_choice(choice, next((each.choices for each in decisions if each.workflow_id == workflow_id), ()))
@@ -46,7 +45,6 @@ def named_choice(choice: str, choices: Sequence[str]) -> str:
 
 def send_signal(context: CommandContext, workflow: str, name: str, data: str | None) -> None:
     workflow_id = context.workflow_id(workflow)
-    context.remember(workflow_id)
     context.show(context.client.signal(workflow_id, name, _parsed(data)), _step_line)
 
 

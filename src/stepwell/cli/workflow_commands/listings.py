@@ -41,7 +41,6 @@ _DELIVERY_ID = re.compile(r"[A-Za-z0-9_-]+")
 
 def explain(context: CommandContext, workflow: str) -> None:
     workflow_id = context.workflow_id(workflow)
-    context.remember(workflow_id)
     context.show(context.client.explain(workflow_id), explanation_table)
 
 
@@ -57,7 +56,6 @@ def list_items(context: CommandContext, workflow: str, step_id: str, statuses: S
     if unknown := [status for status in wanted if status not in StepStatus.__members__]:
         raise Refused(f"--status: Expected one of {', '.join(StepStatus)}: {unknown[0]}", code=MISUSED)
     workflow_id = context.workflow_id(workflow)
-    context.remember(workflow_id)
     now = utc_now()
     items = context.client.items(workflow_id, step_id, status=wanted)
     context.show_each(items, lambda items: item_table(items, now))

@@ -56,7 +56,6 @@ def apply_verb(context: CommandContext, verb: ControlVerb, names: Sequence[str],
     A workflow whose status doesn't allow the verb is reported, and doesn't keep the others from it.
     """
     ids = context.workflow_ids(names)
-    context.remember(*ids)
     outcome = _Outcome(context)
     forecasts = dict(_forecasts(context, verb, ids, outcome))
     if options.dry_run:

@@ -35,7 +35,6 @@ _RETRY_S = 3600.0  # the display says that the service doesn't respond; Ctrl-C e
 def watch(context: CommandContext, workflow: str) -> int:
     """Show the workflow until its end. Returns the exit code: 0 if it is COMPLETED."""
     workflow_id = context.workflow_id(workflow)
-    context.remember(workflow_id)
     try:
         if shows_live(context.console) and not context.as_json:
             ended = _show_live(context, workflow_id)

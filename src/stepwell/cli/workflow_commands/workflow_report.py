@@ -26,9 +26,7 @@ _MAX_RESULT = 2_000  # characters
 
 
 def show(context: CommandContext, workflow: str) -> None:
-    found = context.client.get(context.workflow_id(workflow))
-    context.remember(found.id)
-    context.show(found, render_workflow)
+    context.show(context.client.get(context.workflow_id(workflow)), render_workflow)
 
 
 def render_workflow(workflow: WorkflowPublic) -> RenderableType:

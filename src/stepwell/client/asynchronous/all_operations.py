@@ -50,8 +50,7 @@ class AsyncStepwell(AsyncWorkflowCalls, AsyncStepCalls, AsyncFileCalls, AsyncDef
 
     async def limits(self, *, origin_tenant_id: str | None = None) -> Limits:
         """Return the limits of the token's tenant, and their use."""
-        response = await self._send(read("/api/v1/limits", {"origin_tenant_id": origin_tenant_id}))
-        return decode(response, Limits)
+        return await self._fetch(Limits, read("/api/v1/limits", {"origin_tenant_id": origin_tenant_id}))
 
     async def ready(self) -> bool:
         """Return True if the service can work, False if it can't now or doesn't respond. The request isn't repeated."""
@@ -63,12 +62,11 @@ class AsyncStepwell(AsyncWorkflowCalls, AsyncStepCalls, AsyncFileCalls, AsyncDef
 
     async def root(self) -> Root:
         """Return the version of the service, and the addresses of its documents."""
-        return decode(await self._send(read("/")), Root)
+        return await self._fetch(Root, read("/"))
 
     async def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document of the service."""
-        response = await self._send(read("/schema/openapi.json"))
-        return decode(response, dict[str, Any])
+        return await self._fetch(dict[str, Any], read("/schema/openapi.json"))
 
     async def metrics(self) -> str:
         """Return the metrics of the service, as Prometheus reads them."""

@@ -53,8 +53,7 @@ class AsyncHistoryCalls(AsyncConnection):
     ) -> EventListResponse:
         """Return stored events of a workflow after the number *after*."""
         query = {"after": after, "limit": limit, "type": ",".join(types) or None}
-        response = await self._send(read(path_of(workflow_id, "/events"), query))
-        return decode(response, EventListResponse)
+        return await self._fetch(EventListResponse, read(path_of(workflow_id, "/events"), query))
 
     async def feed(
         self,
@@ -92,13 +91,12 @@ class AsyncHistoryCalls(AsyncConnection):
         """Return stored events of all workflows after *cursor*, or from the first one."""
         filters = {"type": ",".join(types) or None, "origin_instance": origin_instance, "status": status}
         query = {**filters, "definition": definition, "cursor": cursor, "limit": limit}
-        response = await self._send(read(_FEED, query))
-        return decode(response, EventFeedResponse)
+        return await self._fetch(EventFeedResponse, read(_FEED, query))
 
     async def stream_ticket(self, workflow_id: Id | None = None) -> StreamTicket:
         """Return a ticket with which a browser opens streams, or that of one workflow."""
         content = json_body({} if workflow_id is None else {"workflow_id": str(workflow_id)})
-        return decode(await self._send(post_read(f"{_FEED}/tickets", content)), StreamTicket)
+        return await self._fetch(StreamTicket, post_read(f"{_FEED}/tickets", content))
 
     async def tasks(
         self, workflow_id: Id, *, include_deleted: bool | None = None, step_id: str | None = None
@@ -109,8 +107,7 @@ class AsyncHistoryCalls(AsyncConnection):
 
     async def task(self, task_id: Id) -> TaskPublic:
         """Return a task, which is one attempt at a step."""
-        response = await self._send(read(f"/api/v1/tasks/{segment(task_id)}"))
-        return decode(response, TaskPublic)
+        return await self._fetch(TaskPublic, read(f"/api/v1/tasks/{segment(task_id)}"))
 
     async def deliveries(self, workflow_id: Id) -> AsyncItems[DeliveryPublic]:
         """Yield the deliveries of the workflow's webhooks, oldest first."""
@@ -127,4 +124,4 @@ class AsyncHistoryCalls(AsyncConnection):
     async def redeliver(self, workflow_id: Id, delivery_id: str, **options: Unpack[ChangeOptions]) -> DeliveryPublic:
         """Send a webhook again."""
         path = path_of(workflow_id, f"/deliveries/{segment(delivery_id)}/redeliver")
-        return decode(await self._send(change("POST", path, options)), DeliveryPublic)
+        return await self._fetch(DeliveryPublic, change("POST", path, options))

@@ -56,18 +56,18 @@ class AsyncDefinitionCalls(AsyncConnection):
             content=content_json(definition),
             is_repeatable=not conditions,
         )
-        return decode(await self._send(request), DefinitionPublic)
+        return await self._fetch(DefinitionPublic, request)
 
     async def stored_definition(
         self, name: str, version: int | None = None, *, origin_tenant_id: str | None = None
     ) -> DefinitionPublic:
         """Return a stored definition in its newest version, or in another one."""
         query = {"version": version, "origin_tenant_id": origin_tenant_id}
-        return decode(await self._send(read(_path(name), query)), DefinitionPublic)
+        return await self._fetch(DefinitionPublic, read(_path(name), query))
 
     async def definition_form(self, name: str) -> DefinitionForm:
         """Return what a form for the inputs needs. It is all that a token with `definitions:run` reads of it."""
-        return decode(await self._send(read(_path(name))), DefinitionForm)
+        return await self._fetch(DefinitionForm, read(_path(name)))
 
     async def definition_tag(self, name: str, *, origin_tenant_id: str | None = None) -> str:
         """Return the tag of a stored definition as it is now, for `if_match`. Read the definition after its tag."""
@@ -119,7 +119,7 @@ class AsyncDefinitionCalls(AsyncConnection):
             content=json_body({key: value for key, value in members.items() if value is not UNSET}),
             is_repeatable=if_match is None,
         )
-        return decode(await self._send(request), DefinitionPublic)
+        return await self._fetch(DefinitionPublic, request)
 
     async def delete_definition(
         self, name: str, *, if_match: str | None = None, origin_tenant_id: str | None = None
@@ -128,7 +128,7 @@ class AsyncDefinitionCalls(AsyncConnection):
         headers = {} if if_match is None else {"If-Match": if_match}
         query = {"origin_tenant_id": origin_tenant_id}
         request = ClientRequest(method="DELETE", path=_path(name), query=query, headers=headers)
-        return decode(await self._send(request), DefinitionDeletion)
+        return await self._fetch(DefinitionDeletion, request)
 
 
 def _path(name: str, rest: str = "") -> str:

@@ -115,7 +115,7 @@ class AsyncWorkflowCalls(AsyncConnection):
     async def plan_rerun(self, workflow_id: Id, **changes: Unpack[RerunChanges]) -> WorkflowPlan:
         """Return what `rerun` would take over, what would run, and what that costs. Nothing is stored."""
         request = post_read(path_of(workflow_id, "/rerun"), rerun_body(changes), {"dry_run": True})
-        return decode(await self._send(request), WorkflowPlan)
+        return await self._fetch(WorkflowPlan, request)
 
     async def get(
         self, workflow_id: Id, *, include_steps: bool | None = None, include_results: bool | None = None
@@ -126,7 +126,7 @@ class AsyncWorkflowCalls(AsyncConnection):
 
     async def step(self, workflow_id: Id, step_id: str) -> WorkflowStepPublic:
         """Return one step of a workflow, with its result."""
-        return decode(await self._send(read(path_of(workflow_id, f"/steps/{segment(step_id)}"))), WorkflowStepPublic)
+        return await self._fetch(WorkflowStepPublic, read(path_of(workflow_id, f"/steps/{segment(step_id)}")))
 
     async def items(
         self, workflow_id: Id, step_id: str, *, status: Iterable[StepStatus | str] = ()
@@ -156,7 +156,7 @@ class AsyncWorkflowCalls(AsyncConnection):
         """Return up to *limit* (50) items of a step with `for_each`, behind the first *skip* ones."""
         query = {"status": ",".join(status) or None, "skip": skip, "limit": limit}
         path = path_of(workflow_id, f"/steps/{segment(step_id)}/items")
-        return decode(await self._send(read(path, query)), ItemListResponse)
+        return await self._fetch(ItemListResponse, read(path, query))
 
     async def wait(self, workflow_id: Id, timeout_s: float | None = None) -> WorkflowPublic:
         """Return the workflow when it has ended, whatever its status then. It survives restarts of the service.
@@ -172,8 +172,7 @@ class AsyncWorkflowCalls(AsyncConnection):
 
     async def definition(self, workflow_id: Id) -> dict[str, Any]:
         """Return the definition of a workflow. Creating it again creates the same workflow."""
-        response = await self._send(read(path_of(workflow_id, "/definition")))
-        return decode(response, dict[str, Any])
+        return await self._fetch(dict[str, Any], read(path_of(workflow_id, "/definition")))
 
     async def tag(self, workflow_id: Id) -> str:
         """Return the tag of the workflow as it is now, for `if_match`. Read the workflow after its tag."""
@@ -222,35 +221,32 @@ class AsyncWorkflowCalls(AsyncConnection):
     ) -> WorkflowCleanupResponse:
         """Delete the workflow softly, and with *cleanup_tasks* (default: true) the files of its tasks."""
         path, query = path_of(workflow_id, "/cleanup"), {"cleanup_tasks": cleanup_tasks}
-        request = change("POST", path, options, query=query)
-        return decode(await self._send(request), WorkflowCleanupResponse)
+        return await self._fetch(WorkflowCleanupResponse, change("POST", path, options, query=query))
 
     async def delete_data(self, workflow_id: Id) -> WorkflowDataDeletion:
         """Delete all data of the workflow for good. The request isn't repeated. Afterwards the id is unknown."""
         request = ClientRequest(method="DELETE", path=path_of(workflow_id, "/data"))
-        return decode(await self._send(request), WorkflowDataDeletion)
+        return await self._fetch(WorkflowDataDeletion, request)
 
     async def dry_run(self, verb: ControlVerb, workflow_id: Id, *, cleanup_tasks: bool | None = None) -> DryRun:
         """Return what *verb* would do. Nothing changes. *cleanup_tasks* is that of `cleanup`."""
         method, rest = ("DELETE", "") if verb == "cancel" else ("POST", f"/{verb}")
         query = {"dry_run": True, "cleanup_tasks": cleanup_tasks}
         request = ClientRequest(method=method, path=path_of(workflow_id, rest), query=query, is_repeatable=True)
-        return decode(await self._send(request), DryRun)
+        return await self._fetch(DryRun, request)
 
     async def plan(self, definition: Definition, *, lenient: bool = False) -> WorkflowPlan:
         """Return what a workflow of *definition*, as `create` takes it, would do and cost. Nothing is stored."""
         request = post_read(_PLAN, definition_json(definition), headers=preferences(lenient=lenient))
-        return decode(await self._send(request), WorkflowPlan)
+        return await self._fetch(WorkflowPlan, request)
 
     async def explain(self, workflow_id: Id) -> Explanation:
         """Return the reasons why the workflow and its steps don't progress."""
-        response = await self._send(read(path_of(workflow_id, "/explain")))
-        return decode(response, Explanation)
+        return await self._fetch(Explanation, read(path_of(workflow_id, "/explain")))
 
     async def count(self, **filters: Unpack[CountFilters]) -> WorkflowCountsResponse:
         """Return the number of workflows in each status."""
-        response = await self._send(read(f"{WORKFLOWS}counts", filter_query(filters)))
-        return decode(response, WorkflowCountsResponse)
+        return await self._fetch(WorkflowCountsResponse, read(f"{WORKFLOWS}counts", filter_query(filters)))
 
     async def page(self, **options: Unpack[PageOptions]) -> ListPage:
         """Return one page of workflows. `cursor`, the page's `next_cursor`, leads to the next one."""
@@ -306,7 +302,7 @@ class AsyncWorkflowCalls(AsyncConnection):
             await async_sleep(pause)
 
     async def _workflow(self, request: ClientRequest, *, retry_s: float | None = None) -> WorkflowPublic:
-        return decode(await self._send(request, retry_s=retry_s), WorkflowPublic)
+        return await self._fetch(WorkflowPublic, request, retry_s=retry_s)
 
 
 def _slice_s(rest_s: float) -> int:

@@ -51,8 +51,7 @@ class Stepwell(WorkflowCalls, StepCalls, FileCalls, DefinitionCalls):
 
     def limits(self, *, origin_tenant_id: str | None = None) -> Limits:
         """Return the limits of the token's tenant, and their use."""
-        response = self._send(read("/api/v1/limits", {"origin_tenant_id": origin_tenant_id}))
-        return decode(response, Limits)
+        return self._fetch(Limits, read("/api/v1/limits", {"origin_tenant_id": origin_tenant_id}))
 
     def ready(self) -> bool:
         """Return True if the service can work, False if it can't now or doesn't respond. The request isn't repeated."""
@@ -64,12 +63,11 @@ class Stepwell(WorkflowCalls, StepCalls, FileCalls, DefinitionCalls):
 
     def root(self) -> Root:
         """Return the version of the service, and the addresses of its documents."""
-        return decode(self._send(read("/")), Root)
+        return self._fetch(Root, read("/"))
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document of the service."""
-        response = self._send(read("/schema/openapi.json"))
-        return decode(response, dict[str, Any])
+        return self._fetch(dict[str, Any], read("/schema/openapi.json"))
 
     def metrics(self) -> str:
         """Return the metrics of the service, as Prometheus reads them."""

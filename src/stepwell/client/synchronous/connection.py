@@ -15,17 +15,19 @@ from http import HTTPStatus
 from os import getpid
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 
 from stepwell.client.concurrency import Items, sync_semaphore, sync_sleep
 from stepwell.client.errors import ConnectionFailed, StepwellError, UnexpectedResponse
 from stepwell.client.requests import ClientRequest, read
-from stepwell.client.responses import connection_failed, cursor_of, failure_of, with_body
+from stepwell.client.responses import connection_failed, cursor_of, decode, failure_of, with_body
 from stepwell.client.retries import Retries
 from stepwell.client.service_url import find_service
 from stepwell.client.sse import FrameParser, SseFrame
+
+T = TypeVar("T")
 
 _CONNECT_S = 10.0
 _MAX_RESPONSE = 256 * 1024 * 1024  # bytes. The results of a workflow have at most 64 MiB
@@ -95,6 +97,10 @@ class Connection:
             except StepwellError as failure:
                 pause = retries.pause_after(failure, is_repeatable=request.is_repeatable)
             sync_sleep(pause)
+
+    def _fetch(self, kind: type[T], request: ClientRequest, *, retry_s: float | None = None) -> T:
+        """Send the *request*, and return the body of its response."""
+        return decode(self._send(request, retry_s=retry_s), kind)
 
     def _tag(self, path: str, query: Mapping[str, Any] = {}) -> str:
         """Return the ETag of what is at *path*."""

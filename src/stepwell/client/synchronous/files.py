@@ -91,13 +91,12 @@ class FileCalls(HistoryCalls):
 
     def delete_upload(self, path: str) -> ArtifactPublic:
         """Delete an uploaded file that no workflow names. The request isn't repeated."""
-        response = self._send(ClientRequest(method="DELETE", path=artifact_path(path)))
-        return decode(response, ArtifactPublic)
+        return self._fetch(ArtifactPublic, ClientRequest(method="DELETE", path=artifact_path(path)))
 
     def link(self, path: str, ttl_s: int | None = None) -> ArtifactLink:
         """Return a signed URL of a file, for anyone. It is valid for *ttl_s*."""
         content = json_body({"path": path} | ({} if ttl_s is None else {"ttl_s": ttl_s}))
-        return decode(self._send(post_read(f"{_ARTIFACTS}/links", content)), ArtifactLink)
+        return self._fetch(ArtifactLink, post_read(f"{_ARTIFACTS}/links", content))
 
     def outputs(self, workflow_id: Id, *, page_size: int = 200) -> Items[OutputPublic]:
         """Yield the files of the results of a workflow, of its items and of its sub-workflows at any depth.

@@ -54,8 +54,7 @@ class HistoryCalls(Connection):
     ) -> EventListResponse:
         """Return stored events of a workflow after the number *after*."""
         query = {"after": after, "limit": limit, "type": ",".join(types) or None}
-        response = self._send(read(path_of(workflow_id, "/events"), query))
-        return decode(response, EventListResponse)
+        return self._fetch(EventListResponse, read(path_of(workflow_id, "/events"), query))
 
     def feed(
         self,
@@ -93,13 +92,12 @@ class HistoryCalls(Connection):
         """Return stored events of all workflows after *cursor*, or from the first one."""
         filters = {"type": ",".join(types) or None, "origin_instance": origin_instance, "status": status}
         query = {**filters, "definition": definition, "cursor": cursor, "limit": limit}
-        response = self._send(read(_FEED, query))
-        return decode(response, EventFeedResponse)
+        return self._fetch(EventFeedResponse, read(_FEED, query))
 
     def stream_ticket(self, workflow_id: Id | None = None) -> StreamTicket:
         """Return a ticket with which a browser opens streams, or that of one workflow."""
         content = json_body({} if workflow_id is None else {"workflow_id": str(workflow_id)})
-        return decode(self._send(post_read(f"{_FEED}/tickets", content)), StreamTicket)
+        return self._fetch(StreamTicket, post_read(f"{_FEED}/tickets", content))
 
     def tasks(
         self, workflow_id: Id, *, include_deleted: bool | None = None, step_id: str | None = None
@@ -110,8 +108,7 @@ class HistoryCalls(Connection):
 
     def task(self, task_id: Id) -> TaskPublic:
         """Return a task, which is one attempt at a step."""
-        response = self._send(read(f"/api/v1/tasks/{segment(task_id)}"))
-        return decode(response, TaskPublic)
+        return self._fetch(TaskPublic, read(f"/api/v1/tasks/{segment(task_id)}"))
 
     def deliveries(self, workflow_id: Id) -> Items[DeliveryPublic]:
         """Yield the deliveries of the workflow's webhooks, oldest first."""
@@ -128,4 +125,4 @@ class HistoryCalls(Connection):
     def redeliver(self, workflow_id: Id, delivery_id: str, **options: Unpack[ChangeOptions]) -> DeliveryPublic:
         """Send a webhook again."""
         path = path_of(workflow_id, f"/deliveries/{segment(delivery_id)}/redeliver")
-        return decode(self._send(change("POST", path, options)), DeliveryPublic)
+        return self._fetch(DeliveryPublic, change("POST", path, options))

@@ -56,46 +56,43 @@ class StepCalls(Connection):
         """Decide for a step that waits for it, and return the step. A step is decided once."""
         path = path_of(workflow_id, f"/steps/{segment(step_id)}/decision")
         content = json_body({"choice": choice, "note": note, "data": data})
-        request = change("POST", path, options, content=content)
-        return decode(self._send(request), WorkflowStepPublic)
+        return self._fetch(WorkflowStepPublic, change("POST", path, options, content=content))
 
     def signal(
         self, workflow_id: Id, name: str, data: Any = None, **options: Unpack[ChangeOptions]
     ) -> WorkflowStepPublic:
         """Send a signal, and return the step that takes it. One that comes early is stored for the step."""
         path = path_of(workflow_id, f"/signals/{segment(name)}")
-        request = change("POST", path, options, content=json_body({"data": data}))
-        return decode(self._send(request), WorkflowStepPublic)
+        return self._fetch(WorkflowStepPublic, change("POST", path, options, content=json_body({"data": data})))
 
     def give_result(
         self, workflow_id: Id, step_id: str, result: Mapping[str, Any], **options: Unpack[ChangeOptions]
     ) -> WorkflowStepPublic:
         """Complete a step with a *result*, and return the step. Files are named by the paths of uploads."""
         request = change("POST", _path(workflow_id, step_id, None, result), options, content=_body(result))
-        return decode(self._send(request), WorkflowStepPublic)
+        return self._fetch(WorkflowStepPublic, request)
 
     def skip_step(self, workflow_id: Id, step_id: str, **options: Unpack[ChangeOptions]) -> WorkflowStepPublic:
         """Skip a step, and return it. It counts as done, and resume leaves it."""
-        request = change("POST", _path(workflow_id, step_id), options)
-        return decode(self._send(request), WorkflowStepPublic)
+        return self._fetch(WorkflowStepPublic, change("POST", _path(workflow_id, step_id), options))
 
     def give_item_result(
         self, workflow_id: Id, step_id: str, item: int, result: Mapping[str, Any], **options: Unpack[ChangeOptions]
     ) -> ItemPublic:
         """Complete an item of a step with a *result*, and return the item."""
         request = change("POST", _path(workflow_id, step_id, item, result), options, content=_body(result))
-        return decode(self._send(request), ItemPublic)
+        return self._fetch(ItemPublic, request)
 
     def skip_item(self, workflow_id: Id, step_id: str, item: int, **options: Unpack[ChangeOptions]) -> ItemPublic:
         """Skip an item of a step, and return the item. Its result is null."""
-        return decode(self._send(change("POST", _path(workflow_id, step_id, item), options)), ItemPublic)
+        return self._fetch(ItemPublic, change("POST", _path(workflow_id, step_id, item), options))
 
     def dry_run_by_hand(
         self, workflow_id: Id, step_id: str, result: Mapping[str, Any] | None = None, *, item: int | None = None
     ) -> DryRun:
         """Return what it would change to give a step, or an *item* of it, this *result*; without one, to skip it."""
         request = post_read(_path(workflow_id, step_id, item, result), _body(result), {"dry_run": True})
-        return decode(self._send(request), DryRun)
+        return self._fetch(DryRun, request)
 
 
 def _path(workflow_id: Id, step_id: str, item: int | None = None, result: Mapping[str, Any] | None = None) -> str:

@@ -57,18 +57,18 @@ class DefinitionCalls(Connection):
             content=content_json(definition),
             is_repeatable=not conditions,
         )
-        return decode(self._send(request), DefinitionPublic)
+        return self._fetch(DefinitionPublic, request)
 
     def stored_definition(
         self, name: str, version: int | None = None, *, origin_tenant_id: str | None = None
     ) -> DefinitionPublic:
         """Return a stored definition in its newest version, or in another one."""
         query = {"version": version, "origin_tenant_id": origin_tenant_id}
-        return decode(self._send(read(_path(name), query)), DefinitionPublic)
+        return self._fetch(DefinitionPublic, read(_path(name), query))
 
     def definition_form(self, name: str) -> DefinitionForm:
         """Return what a form for the inputs needs. It is all that a token with `definitions:run` reads of it."""
-        return decode(self._send(read(_path(name))), DefinitionForm)
+        return self._fetch(DefinitionForm, read(_path(name)))
 
     def definition_tag(self, name: str, *, origin_tenant_id: str | None = None) -> str:
         """Return the tag of a stored definition as it is now, for `if_match`. Read the definition after its tag."""
@@ -119,7 +119,7 @@ class DefinitionCalls(Connection):
             content=json_body({key: value for key, value in members.items() if value is not UNSET}),
             is_repeatable=if_match is None,
         )
-        return decode(self._send(request), DefinitionPublic)
+        return self._fetch(DefinitionPublic, request)
 
     def delete_definition(
         self, name: str, *, if_match: str | None = None, origin_tenant_id: str | None = None
@@ -128,7 +128,7 @@ class DefinitionCalls(Connection):
         headers = {} if if_match is None else {"If-Match": if_match}
         query = {"origin_tenant_id": origin_tenant_id}
         request = ClientRequest(method="DELETE", path=_path(name), query=query, headers=headers)
-        return decode(self._send(request), DefinitionDeletion)
+        return self._fetch(DefinitionDeletion, request)
 
 
 def _path(name: str, rest: str = "") -> str:

@@ -213,13 +213,7 @@ class ActiveWorkflow:
         if (budget := self.run.config.budget) is not self.config.budget:
             config = config | {"budget": to_builtins(budget)}
         return structs.replace(
-            self._loaded,
-            state=state,
-            config=config,
-            steps=steps,
-            items=items,
-            open_tasks=tasks,
-            result_bytes=size,
+            self._loaded, state=state, config=config, steps=steps, items=items, open_tasks=tasks, result_bytes=size
         )
 
     def handle_callback(self, task_id: UUID, body: bytes) -> None:
