@@ -7,17 +7,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.app.attempts import (
-    HttpClients,
-    SignedArtifactUrls,
-    build_catalog,
-    build_limits,
-    build_outcomes,
-    build_poll_intervals,
-    build_prices,
-    build_workflow_limits,
-    open_clients,
-)
+from stepwell.app import attempts
 from stepwell.app.database import Database, DatabaseSource, ExclusiveCoordination, SharedCoordination, StatementCounter
 from stepwell.artifacts.store_setup import Storage, bind_storage, open_storage
 from stepwell.engine.attempts.attempt_io import FileAccess
@@ -148,12 +138,12 @@ class Engine:
         settings, clock, database = process.settings, process.clock, stores.database
         store = database.workflow_store
         # What steps can use
-        clients, self.key_refusals = open_clients(settings, stack), KeyRefusals(clock)
+        clients, self.key_refusals = attempts.open_clients(settings, stack), KeyRefusals(clock)
         self.workers = _open_workers(settings, stack)
         providers = [*build_providers(settings, clients.trusted, self.key_refusals), *extra_providers]
         self.registry = Registry(_with_workers(map(adapt_provider, providers), self.workers, stores.store_id))
         stack.callback(self.registry.close)
-        self.catalog = build_catalog(settings, self.registry)
+        self.catalog = attempts.build_catalog(settings, self.registry)
         self.memory = MemoryGovernor(settings.memory_max_bytes or default_max_bytes())
         self.expressions, self.inputs_checker = _build_expressions(clock, stack), _build_inputs_checker(stack)
         # What the parts below share
@@ -161,16 +151,16 @@ class Engine:
         self.claims = ClaimRequests(clock, self.coordination.lease_s, settings.database_timeout_s)
         self.lease = Lease(self.coordination, clock, self.claims)
         shares = LimitShares(None if process.exclusive else self.lease, clock.monotonic)
-        self.step_queue = StepQueue(build_limits(settings), clock.monotonic, shares)
+        self.step_queue = StepQueue(attempts.build_limits(settings), clock.monotonic, shares)
         self.health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
-        self.workflow_queue = WorkflowQueue(WorkflowSlots(build_workflow_limits(settings), clock.now), clock)
+        self.workflow_queue = WorkflowQueue(WorkflowSlots(attempts.build_workflow_limits(settings), clock.now), clock)
         self.workflows: dict[UUID, ActiveWorkflow] = {}
         self.open_children = OpenChildren(self.workflows, self.workflow_queue)
         self.children = StoredChildren(store, database.reader, clock, uuid7)
         self.budgets = BudgetKeeper(database.budgets, clock, settings.tenant_budgets)
         # What runs workflows
         public = settings.public_url is not None
-        urls = SignedArtifactUrls(stores.task_files, stores.files, process.signed_urls, clock, public=public)
+        urls = attempts.SignedArtifactUrls(stores.task_files, stores.files, process.signed_urls, clock, public=public)
         self.fingerprints = Fingerprints(self.registry, installed_providers(), urls)
         self.runner = self._build_runner(process, stores, _build_file_access(process, stores, clients, urls))
         evaluator = FlowEvaluator(self.expressions, store, self.memory, clock, uuid7)
@@ -184,7 +174,7 @@ class Engine:
 
     def _build_runner(self, process: ProcessInfo, stores: Stores, files: FileAccess) -> AttemptRunner:
         settings, clock, store = process.settings, process.clock, stores.database.workflow_store
-        pace, prices = build_poll_intervals(settings), build_prices(settings)
+        pace, prices = attempts.build_poll_intervals(settings), attempts.build_prices(settings)
         secrets, inputs = settings.signing_secrets, self.inputs_checker
         child_attempts = ChildAttempts(
             workflows=self.workflows,
@@ -223,7 +213,7 @@ class Engine:
             queue=self.workflow_queue,
             sub_workflows=self.open_children,
             bus=self.bus,
-            outcomes=build_outcomes(process.settings, self.runner),
+            outcomes=attempts.build_outcomes(process.settings, self.runner),
             reuse=self.reuse,
             memory=self.memory,
             results_max_bytes=process.settings.results_max_bytes,
@@ -256,7 +246,7 @@ def _with_workers(
 
 
 def _build_file_access(
-    process: ProcessInfo, stores: Stores, clients: HttpClients, urls: SignedArtifactUrls
+    process: ProcessInfo, stores: Stores, clients: attempts.HttpClients, urls: attempts.SignedArtifactUrls
 ) -> FileAccess:
     settings, files, max_bytes = process.settings, stores.files, process.settings.input_max_bytes
     inputs = HttpInputFetcher(

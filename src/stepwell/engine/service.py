@@ -17,16 +17,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, json, structs, to_builtins
 
-from stepwell.basics.errors import (
-    Fault,
-    InvalidRequest,
-    InvalidTransition,
-    JobFollowedUp,
-    NotFound,
-    NotWaiting,
-    TooManyRequests,
-    Unavailable,
-)
+from stepwell.basics import errors
 from stepwell.basics.strict_json.schema_faults import Loc
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.definition import Budget, WorkflowUpdate
@@ -192,12 +183,12 @@ class WorkflowService(Struct, eq=False, kw_only=True):
         faults = list(BudgetRules({"budget": to_builtins(budget)}, 0, self.catalog.currencies).faults())
         if record.parent is not None:
             why = f"The budget is that of the workflow at the top, {record.parent.root_id}"
-            faults = [Fault((*config, "budget"), why, "no_budget")]
+            faults = [errors.Fault((*config, "budget"), why, "no_budget")]
         elif record.config.get("budget") is None:
             why = "The workflow was created without a budget, so that nobody knows what it has spent"
-            faults = [Fault((*config, "budget"), why, "no_budget")]
+            faults = [errors.Fault((*config, "budget"), why, "no_budget")]
         if faults:
-            raise InvalidRequest(faults)
+            raise errors.InvalidRequest(faults)
 
     async def decide(
         self,
@@ -241,11 +232,11 @@ class WorkflowService(Struct, eq=False, kw_only=True):
     ) -> StepRecord:
         try:
             await self.change(scope, workflow_id, verb, preconditions)
-        except (NotWaiting, InvalidTransition) as error:
+        except (errors.NotWaiting, errors.InvalidTransition) as error:
             present = await self.reads.step(scope, workflow_id, step.resolved.step_id)
             if present.state.status not in _ENDED:
                 raise
-            raise NotWaiting(describe_end(present)) from error
+            raise errors.NotWaiting(describe_end(present)) from error
         return await self.reads.step(scope, workflow_id, step.resolved.step_id)
 
     async def end_by_hand(
@@ -294,9 +285,9 @@ class WorkflowService(Struct, eq=False, kw_only=True):
         workflow = await self.reads.get(scope, workflow_id)
         if workflow.status is WorkflowStatus.RUNNING:
             allowed = ALLOWED_FROM["delete_data"]
-            raise InvalidTransition("delete_data", workflow.status, allowed, "Cancel it first.")
+            raise errors.InvalidTransition("delete_data", workflow.status, allowed, "Cancel it first.")
         if await self.purges.is_followed_up(workflow_id):
-            raise JobFollowedUp
+            raise errors.JobFollowedUp
         with self.cleanups.observe(workflow_id) as observer:
             if workflow.state.deleted_at is None:
                 await self.change(scope, workflow_id, Cleanup(actor, cleanup_tasks=False), NO_PRECONDITIONS)
@@ -327,7 +318,7 @@ class WorkflowService(Struct, eq=False, kw_only=True):
         """Return the attempt that a provider reports on by *token*. Raises `NotFound` for one that wasn't made here."""
         attempt = self.callbacks.attempt(token)
         if attempt is None:
-            raise NotFound("callback")
+            raise errors.NotFound("callback")
         return attempt
 
     async def handle_callback(self, attempt: tuple[UUID, UUID], body: bytes) -> None:
@@ -339,7 +330,7 @@ class WorkflowService(Struct, eq=False, kw_only=True):
         if workflow_id in self.access.scheduler.workflows or not self.access.ownership.others_alive:
             self.access.scheduler.handle_callback(workflow_id, task_id, body)
             return
-        with suppress(Unavailable, TooManyRequests):
+        with suppress(errors.Unavailable, errors.TooManyRequests):
             callback = ProviderCallback(task_id, body)
             await self.sender.send(EVERY_TENANT, workflow_id, callback, NO_PRECONDITIONS, _CALLBACK_S)
 
@@ -379,7 +370,7 @@ class WorkflowService(Struct, eq=False, kw_only=True):
             if result.refused is not None:
                 raise result.refused
             return VerbApplied(result.changed)
-        raise Unavailable("the workflow is being changed elsewhere")
+        raise errors.Unavailable("the workflow is being changed elsewhere")
 
     def _new_id(self) -> UUID:
         return self.make_id(self.clock.now())

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stepwell.basics.strict_json.normalise import Handling
-from stepwell.definition.mapping import expressions
+from stepwell.definition.mapping import templates
 from stepwell.definition.mapping.expressions import expressions_of
 from stepwell.definition.validation.member_checks import MAX_WARNINGS
 from stepwell.definition.validation.sub_workflow_rules import MAX_DEPTH
@@ -94,7 +94,7 @@ def test_nested_steps_count_into_the_limit_of_a_definition() -> None:
 
 
 def test_nested_expressions_count_into_the_limit_of_a_definition(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expressions, "MAX_EXPRESSIONS", 5)
+    monkeypatch.setattr(templates, "MAX_EXPRESSIONS", 5)
     inner = nested(join("a", config={"x": ["${workflow.id}"] * 3}))
     validate(body(sub(inner), join("b", config={"x": ["${workflow.id}"] * 2})))
     ((place, type_),) = placed(sub(inner), sub(inner, step_id="other"))

@@ -18,19 +18,9 @@ from msgspec import Struct
 from stepwell.basics.strict_json.decode import MAX_INT, MIN_INT
 from stepwell.contract.definition import MAX_FROM_FIELD
 from stepwell.contract.enums import TaskType
+from stepwell.definition.mapping import templates
 from stepwell.definition.mapping.expression_kinds import infer
 from stepwell.definition.mapping.interpreter import evaluate
-from stepwell.definition.mapping.templates import (
-    MAX_EXPRESSIONS,
-    MAX_STEP_EXPRESSIONS,
-    OPENING,
-    SUB_DEFINITION,
-    TemplateError,
-    evaluated_config,
-    has_text,
-    parse_template,
-    texts_of,
-)
 from stepwell.definition.mapping.work_budget import WorkBudget
 
 MAX_COPIES = 256
@@ -101,7 +91,7 @@ class Expressions:
 
     def __init__(self, checked: Mapping[str, ExpressionCheck] | None = None) -> None:
         self._known, self._seen = dict(checked or {}), set[str]()
-        self._left, self.places_left = MAX_TOTAL, MAX_EXPRESSIONS
+        self._left, self.places_left = MAX_TOTAL, templates.MAX_EXPRESSIONS
 
     def check(self, from_field: str) -> str | None:
         """Return what is wrong with *from_field*, or None. Letters, digits, `_ - .` and space are always accepted."""
@@ -142,7 +132,7 @@ def _all_expressions(body: Any) -> Iterator[str]:
         for from_field in _from_fields(definition):
             if not _PLAIN.fullmatch(from_field):
                 yield from_field
-    yield from islice(chain.from_iterable(map(_in_steps, _definitions(body))), MAX_EXPRESSIONS)
+    yield from islice(chain.from_iterable(map(_in_steps, _definitions(body))), templates.MAX_EXPRESSIONS)
 
 
 def _definitions(body: Any) -> Iterator[Any]:
@@ -154,7 +144,7 @@ def _definitions(body: Any) -> Iterator[Any]:
         for step in _members(definition, "steps"):
             config = step.get("config") if isinstance(step, dict) else None
             if isinstance(config, dict) and step.get("task_type") == TaskType.SUBWORKFLOW:
-                stack.append(config.get(SUB_DEFINITION))
+                stack.append(config.get(templates.SUB_DEFINITION))
 
 
 def _in_steps(body: Any) -> Iterator[str]:
@@ -170,13 +160,13 @@ def _in_steps(body: Any) -> Iterator[str]:
         for_each = step.get("for_each")
         source = {name: for_each.get(name) for name in ("items", "count")} if isinstance(for_each, dict) else {}
         if isinstance(config, dict):
-            config = evaluated_config(step.get("task_type"), config)
+            config = templates.evaluated_config(step.get("task_type"), config)
         for part in (source, config):
-            if not isinstance(part, dict) or not has_text(part, OPENING):
+            if not isinstance(part, dict) or not templates.has_text(part, templates.OPENING):
                 continue
-            for each in islice(texts_of(part), MAX_STEP_EXPRESSIONS):
-                with suppress(TemplateError):
-                    yield from (expression.text for expression in parse_template(each.text).expressions)
+            for each in islice(templates.texts_of(part), templates.MAX_STEP_EXPRESSIONS):
+                with suppress(templates.TemplateError):
+                    yield from (expression.text for expression in templates.parse_template(each.text).expressions)
 
 
 def _from_fields(body: Any) -> Iterator[str]:

@@ -22,16 +22,8 @@ from stepwell.contract.definition import ForEach, WorkflowConfig
 from stepwell.contract.enums import WAITS_OF, ProviderType, TaskType
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.task_configs import CONFIGS, ProviderConfig
+from stepwell.definition.mapping import templates
 from stepwell.definition.mapping.input_mapping import EVERY_TYPE, TIMEOUT
-from stepwell.definition.mapping.templates import (
-    ITEM,
-    OPENING,
-    evaluated_config,
-    has_text,
-    keys_with_opening,
-    strings_of,
-    texts_of,
-)
 from stepwell.definition.validation.partial_step import PartialStep
 from stepwell.definition.validation.provider_rules import PASSTHROUGH, ProviderCatalog, looks_secret, providers_of
 from stepwell.lifecycle.steps import StepMembers
@@ -84,13 +76,13 @@ class MemberChecks:
 
     def _warn_of_texts(self, step: PartialStep, loc: Loc) -> None:
         for value, name in (
-            (evaluated_config(step.task_type, step.config or {}), "config"),
+            (templates.evaluated_config(step.task_type, step.config or {}), "config"),
             (step.provider_config, "provider_config"),
             (step.fallback_config, "fallback_provider_config"),
         ):
-            if value and has_text(value, "{{"):
+            if value and templates.has_text(value, "{{"):
                 self._warn_of_placeholders(value, (*loc, name))
-            if value and name != "config" and has_text(value, OPENING):
+            if value and name != "config" and templates.has_text(value, templates.OPENING):
                 self._warn_of_expressions(value, (*loc, name))
             elif value and name == "config":
                 self._warn_of_keys(value, (*loc, name))
@@ -103,9 +95,9 @@ class MemberChecks:
                 self._warn((*place, name), f"Stepwell ignores this; {_did_you_mean(near)}", _MISTYPED)
         for key, config in self._defaults.items():
             loc: Loc = (*place, "step_defaults", key)
-            if has_text(config, "{{"):
+            if templates.has_text(config, "{{"):
                 self._warn_of_placeholders(config, loc)
-            if has_text(config, OPENING):
+            if templates.has_text(config, templates.OPENING):
                 self._warn_of_expressions(config, loc)
             users = [kind for kind in self._providers if key in (EVERY_TYPE, kind)]
             known = frozenset[str]().union(*(_KNOWN[kind] for kind in users))
@@ -204,7 +196,7 @@ class MemberChecks:
             self._warn(tuple(each.loc), each.msg, each.type)
 
     def _warn_of_keys(self, config: Mapping[str, Any], loc: Loc) -> None:
-        for place in keys_with_opening(config):
+        for place in templates.keys_with_opening(config):
             self._warn(
                 (*loc, *printable_place(place)), "This key stays literal: only values can contain expressions", _LITERAL
             )
@@ -216,7 +208,7 @@ class MemberChecks:
             self._more += 1
 
     def _warn_of_placeholders(self, value: Any, loc: Loc) -> None:
-        for place, text in strings_of(value):
+        for place, text in templates.strings_of(value):
             begin = text.find("{{")
             if begin >= 0 and (names := _PLACEHOLDER.findall(text, begin, begin + _MAX_SEARCHED)):
                 listed = ", ".join(dict.fromkeys(names[:_MAX_NAMED]))
@@ -224,7 +216,7 @@ class MemberChecks:
                 self._warn((*loc, *place), message, "unfilled_placeholder")
 
     def _warn_of_expressions(self, value: Mapping[str, Any], loc: Loc) -> None:
-        for text in texts_of(value):
+        for text in templates.texts_of(value):
             self._warn((*loc, *text.place), "This stays literal: only the config of a step has expressions", _LITERAL)
 
 
@@ -275,7 +267,7 @@ def _inputs(step: PartialStep) -> Iterator[tuple[str, tuple[str | int, ...]]]:
 def _item_inputs(items: ForEach) -> Iterator[tuple[str, tuple[str | int, ...]]]:
     """Yield the names of the inputs that items provide, each once. `item` is the default, which expressions read."""
     if items.as_ is not None:
-        if items.as_ != ITEM:
+        if items.as_ != templates.ITEM:
             yield items.as_, ("for_each", "as")
         return
     places = dict[str, int]()

@@ -4,20 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import UNSET, Struct, json
 
+from stepwell.definition.mapping import templates
 from stepwell.definition.mapping.config_expressions import StepExpressions, StepPart, condition_text
 from stepwell.definition.mapping.items import item_texts
-from stepwell.definition.mapping.templates import (
-    ESCAPED,
-    INPUTS,
-    ITEM,
-    OPENING,
-    RESERVED,
-    WORKFLOW,
-    ConfigText,
-    evaluated_config,
-    parse_template,
-    texts_of,
-)
 from stepwell.lifecycle.model import WorkflowState
 from stepwell.lifecycle.records import LoadedWorkflow
 
@@ -29,7 +18,7 @@ _CHARACTERS = 64  # that are parsed for one unit
 class _StepTexts(Struct, frozen=True, gc=False):
     """The texts of one part of a step, and what their expressions may read."""
 
-    texts: tuple[ConfigText, ...]
+    texts: tuple[templates.ConfigText, ...]
     names: frozenset[str]
     reads_all: bool
 
@@ -50,7 +39,7 @@ class WorkflowExpressions:
         if position in self._parsed[part]:
             return 0
         return sum(
-            (text.count(OPENING) - text.count(ESCAPED)) * _PARSE_UNITS + len(text) // _CHARACTERS
+            (text.count(templates.OPENING) - text.count(templates.ESCAPED)) * _PARSE_UNITS + len(text) // _CHARACTERS
             for text in (each.text for each in self._texts_of(position, part))
         )
 
@@ -65,12 +54,12 @@ class WorkflowExpressions:
         if not parsed.texts:
             return None
         own = {}
-        if parsed.reads_all or INPUTS in parsed.names:
-            own[INPUTS] = self._inputs
-        if parsed.reads_all or WORKFLOW in parsed.names:
-            own[WORKFLOW] = self._workflow(state)
-        if item is not None and (parsed.reads_all or ITEM in parsed.names):
-            own[ITEM] = item
+        if parsed.reads_all or templates.INPUTS in parsed.names:
+            own[templates.INPUTS] = self._inputs
+        if parsed.reads_all or templates.WORKFLOW in parsed.names:
+            own[templates.WORKFLOW] = self._workflow(state)
+        if item is not None and (parsed.reads_all or templates.ITEM in parsed.names):
+            own[templates.ITEM] = item
         return StepExpressions(parsed.texts, self._dependencies(position), own)
 
     def read_steps(self, position: int, part: StepPart = StepPart.CONFIG) -> Sequence[str]:
@@ -81,7 +70,7 @@ class WorkflowExpressions:
         return [
             step_id
             for step_id in self._dependencies(position)
-            if step_id not in RESERVED and (parsed.reads_all or step_id in parsed.names)
+            if step_id not in templates.RESERVED and (parsed.reads_all or step_id in parsed.names)
         ]
 
     def _dependencies(self, position: int) -> list[str]:
@@ -93,11 +82,11 @@ class WorkflowExpressions:
             texts = parsed[position] = _parse(self._texts_of(position, part))
         return texts
 
-    def _texts_of(self, position: int, part: StepPart) -> Iterable[ConfigText]:
+    def _texts_of(self, position: int, part: StepPart) -> Iterable[templates.ConfigText]:
         definition = self._steps[position].definition
         match part:
             case StepPart.CONFIG:
-                return texts_of(evaluated_config(definition.task_type, definition.config))
+                return templates.texts_of(templates.evaluated_config(definition.task_type, definition.config))
             case StepPart.CONDITION:
                 return () if definition.condition is None else [condition_text(definition.condition)]
             case StepPart.ITEMS:
@@ -113,8 +102,8 @@ class WorkflowExpressions:
         return self._encoded_workflow[1]
 
 
-def _parse(texts: Iterable[ConfigText]) -> _StepTexts:
+def _parse(texts: Iterable[templates.ConfigText]) -> _StepTexts:
     texts = tuple(texts)
-    read = [each.names() for text in texts for each in parse_template(text.text).expressions]
+    read = [each.names() for text in texts for each in templates.parse_template(text.text).expressions]
     names = frozenset[str]().union(*(each for each in read if each is not None))
     return _StepTexts(texts, names, None in read)

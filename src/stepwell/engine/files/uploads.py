@@ -27,19 +27,8 @@ import structlog
 from anyio import CancelScope
 from msgspec import Struct, json
 
+from stepwell.basics import errors
 from stepwell.basics.artifacts import named_tasks, parse_artifact_path
-from stepwell.basics.errors import (
-    ArtifactError,
-    ArtifactGone,
-    Fault,
-    InvalidRequest,
-    NotFound,
-    TooManyRequests,
-    Unavailable,
-    UnsupportedFile,
-    UploadInUse,
-    UploadMissing,
-)
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.engine.files.inspection import Inspection, inspect_file
@@ -136,7 +125,7 @@ class UploadSweeper:
                     if await self._store.begin_expiry(upload_id):
                         await uploads.discard(upload_id)
             await self.take_over()
-        except Unavailable:
+        except errors.Unavailable:
             self.sweep_at(self._clock.now() + timedelta(seconds=OUTAGE_RETRY_S))
 
 
@@ -173,7 +162,7 @@ class UploadService:
         def count(size: int) -> None:
             nonlocal received
             if self.received[tenant] + size > _LARGEST_AT_ONCE * self.max_bytes:
-                raise TooManyRequests("Too many bytes of uploads of this tenant are being received.")
+                raise errors.TooManyRequests("Too many bytes of uploads of this tenant are being received.")
             self.received[tenant] += size
             received += size
 
@@ -197,7 +186,7 @@ class UploadService:
             await self._store.reserve(new, self._limits)
             if (record := await self._store_file(new, file)) is not None:
                 return StoredUpload(record, created=True)
-        raise Unavailable("the same file is being uploaded and deleted elsewhere")
+        raise errors.Unavailable("the same file is being uploaded and deleted elsewhere")
 
     async def presign(self, uploader: Uploader, name: str, size: int) -> UploadUrl:
         """Reserve *size* bytes for a file that the client sends to a URL of the bucket.
@@ -205,7 +194,7 @@ class UploadService:
         Raises `InvalidRequest` without such a bucket, `QuotaExceeded`, `ArtifactError` and `Unavailable`.
         """
         if self._presigner is None:
-            raise InvalidRequest([Fault(("query", "presign"), _NO_PRESIGN, "presign")])
+            raise errors.InvalidRequest([errors.Fault(("query", "presign"), _NO_PRESIGN, "presign")])
         now = self._clock.now()
         upload = PresignedUpload(self._new_id(now), uploader, name, size)
         url = await self._presigner.sign(upload.path, size)
@@ -218,7 +207,7 @@ class UploadService:
         """Return the tenant of an upload, complete or not. Raises `NotFound`."""
         found = await self._store.find(scope, upload_id) or await self._store.find_presigned(scope, upload_id)
         if found is None:
-            raise NotFound("upload")
+            raise errors.NotFound("upload")
         return found.tenant
 
     async def complete(self, scope: TenantScope, upload_id: UUID) -> StoredUpload:
@@ -231,13 +220,13 @@ class UploadService:
             return StoredUpload(record, created=False)
         upload = await self._store.find_presigned(scope, upload_id)
         if upload is None:
-            raise NotFound("upload")
+            raise errors.NotFound("upload")
         async with spooled_file(upload.name) as file:
             try:
                 with self.receiving(upload.tenant) as count:
                     await self._fetch(upload, file, count)
                     return await self._complete(upload, file)
-            except (InvalidRequest, UnsupportedFile):
+            except (errors.InvalidRequest, errors.UnsupportedFile):
                 await self._abandon(upload_id)
                 raise
 
@@ -249,24 +238,24 @@ class UploadService:
                     await file.write(chunk)
                     if file.size > upload.size:
                         break
-        except ArtifactGone:
-            raise UploadMissing from None
+        except errors.ArtifactGone:
+            raise errors.UploadMissing from None
         if file.size != upload.size:
             message = f"The file has another size than the {upload.size:,} bytes that were announced"
-            raise InvalidRequest([Fault(("path", "upload_id"), message, "size")])
+            raise errors.InvalidRequest([errors.Fault(("path", "upload_id"), message, "size")])
 
     async def _complete(self, upload: PresignedUpload, file: SpooledFile) -> StoredUpload:
         same = await self._store.find_same(upload.uploader, file.sha256, own=True)
         if same is None:
             new = await self._examine(upload.id, upload.uploader, file, None)
             if not await self._store.describe(new):
-                raise Unavailable("another request is completing this upload")
+                raise errors.Unavailable("another request is completing this upload")
             if (record := await self._store_file(new, file)) is not None:
                 await self._delete_unchecked(upload)
                 return StoredUpload(record, created=True)
             same = await self._store.find_same(upload.uploader, file.sha256, own=True)
             if same is None:
-                raise Unavailable("the same file is being uploaded and deleted elsewhere")
+                raise errors.Unavailable("the same file is being uploaded and deleted elsewhere")
         await self._abandon(upload.id)
         return StoredUpload(same, created=False)
 
@@ -275,14 +264,14 @@ class UploadService:
         try:
             async with asyncio.timeout(_DELETE_S):
                 await self._artifacts.delete(upload.path)
-        except (ArtifactError, ArtifactGone, TimeoutError) as error:
+        except (errors.ArtifactError, errors.ArtifactGone, TimeoutError) as error:
             log.warning("upload.not_deleted", action="delete", upload_id=str(upload.id), error=str(error))
 
     async def take_back(self, uploads: Iterable[StoredUpload]) -> None:
         """Delete uploads of a request that has failed, unless another request has used them meanwhile."""
-        with CancelScope(shield=True), suppress(Unavailable):  # otherwise they expire
+        with CancelScope(shield=True), suppress(errors.Unavailable):  # otherwise they expire
             for upload in uploads:
-                with suppress(NotFound, UploadInUse):
+                with suppress(errors.NotFound, errors.UploadInUse):
                     await self._delete(EVERY_TENANT, upload.record, upload.record.expires_at)
 
     async def find(self, scope: TenantScope, path: str) -> UploadRecord:
@@ -290,7 +279,7 @@ class UploadService:
         target = parse_artifact_path(path)
         record = None if target is None else await self._store.find(scope, target.task_id)
         if record is None or record.path != path:
-            raise NotFound("artifact")
+            raise errors.NotFound("artifact")
         return record
 
     async def missing(self, scope: TenantScope, ids: Collection[str]) -> set[str]:
@@ -336,7 +325,7 @@ class UploadService:
 
         Raises `QuotaExceeded` and `Unavailable`.
         """
-        with suppress(NotFound):
+        with suppress(errors.NotFound):
             await self._store.charge_preview(image_id, size, self._limits)
 
     async def discard(self, upload_id: UUID) -> bool:
@@ -345,7 +334,7 @@ class UploadService:
             async with asyncio.timeout(_DELETE_S):
                 await self._artifacts.discard(upload_id)
             await self._store.end_deletion(upload_id)
-        except (ArtifactError, TimeoutError, Unavailable) as error:
+        except (errors.ArtifactError, TimeoutError, errors.Unavailable) as error:
             log.warning("upload.not_deleted", action="delete", upload_id=str(upload_id), error=str(error))
             return False
         return True
@@ -355,16 +344,16 @@ class UploadService:
     ) -> NewUpload:
         """Return the upload with what its bytes show. Raises `UnsupportedFile` and `Unavailable`."""
         if not file.size:
-            raise UnsupportedFile("The file is empty.")
+            raise errors.UnsupportedFile("The file is empty.")
         try:
             result = await self._processes.run(uploader.tenant, inspect_file, lambda: [file.path.encode()])
         except ChildProcessFailed as error:
             if error.repeatable:
-                raise Unavailable(f"The file could not be examined: {error}") from error
-            raise UnsupportedFile("The file takes too much memory or time to be examined.") from error
+                raise errors.Unavailable(f"The file could not be examined: {error}") from error
+            raise errors.UnsupportedFile("The file takes too much memory or time to be examined.") from error
         inspection = json.decode(result, type=Inspection)
         if inspection.contents is None:
-            raise UnsupportedFile(inspection.refusal)
+            raise errors.UnsupportedFile(inspection.refusal)
         return NewUpload(
             id=upload_id,
             tenant=uploader.tenant,
@@ -395,6 +384,6 @@ class UploadService:
 
     async def _abandon(self, upload_id: UUID) -> None:
         """Delete an upload that is PENDING. It may be STORED, if the database's response was lost; then it stays."""
-        with CancelScope(shield=True), suppress(Unavailable):  # the sweeper does it later
+        with CancelScope(shield=True), suppress(errors.Unavailable):  # the sweeper does it later
             if await self._store.abandon(upload_id) and not await self.discard(upload_id):
                 self.sweeper.sweep_at(self._clock.now() + CONTINUE)

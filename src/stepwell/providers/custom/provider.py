@@ -33,20 +33,8 @@ from stepwell.ports.providers import (
     Request,
     UrlReader,
 )
+from stepwell.providers.custom import protocol
 from stepwell.providers.custom.descriptor import CustomSettings
-from stepwell.providers.custom.protocol import (
-    NAME,
-    CancelView,
-    JobList,
-    JobView,
-    JobViewWithResult,
-    ResultFile,
-    SubmitAnswer,
-    WorkerError,
-    WorkerStatus,
-    WorkResult,
-    error_words,
-)
 from stepwell.providers.custom.signing import SignedApi
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Credentials
@@ -56,7 +44,7 @@ from stepwell.providers.shared.refusals import collect_refusals, config_refusal,
 from stepwell.providers.shared.result_storage import EXTENSIONS, retry_store, store_from_job
 from stepwell.providers.shared.setup import ProviderSetup, call_options
 
-View = TypeVar("View", JobView, JobViewWithResult)
+View = TypeVar("View", protocol.JobView, protocol.JobViewWithResult)
 
 CREDENTIAL = "custom"
 MAX_SEED = 2**63 - 1
@@ -67,11 +55,11 @@ _EXTENSIONS = {**EXTENSIONS, "application/json": "json", "text/plain": "txt"}
 _CHECKED_KINDS = frozenset({"image", "video", "audio"})
 
 _STATUSES = {
-    WorkerStatus.QUEUED: JobStatus.RUNNING,
-    WorkerStatus.RUNNING: JobStatus.RUNNING,
-    WorkerStatus.SUCCEEDED: JobStatus.SUCCEEDED,
-    WorkerStatus.FAILED: JobStatus.FAILED,
-    WorkerStatus.CANCELLED: JobStatus.CANCELLED,
+    protocol.WorkerStatus.QUEUED: JobStatus.RUNNING,
+    protocol.WorkerStatus.RUNNING: JobStatus.RUNNING,
+    protocol.WorkerStatus.SUCCEEDED: JobStatus.SUCCEEDED,
+    protocol.WorkerStatus.FAILED: JobStatus.FAILED,
+    protocol.WorkerStatus.CANCELLED: JobStatus.CANCELLED,
 }
 
 
@@ -117,7 +105,7 @@ class CustomProvider:
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
         """Build the job. Inputs named `*_url` and `*_urls` become references that a worker can read."""
         if attempt.task_type in _UNSUPPORTED:
-            raise AttemptError(f"{NAME}: it can't do {attempt.task_type}", retryable=False)
+            raise AttemptError(f"{protocol.NAME}: it can't do {attempt.task_type}", retryable=False)
         config = {name: value for name, value in attempt.provider_config.items() if name not in SHARED_MEMBERS}
         model = _model(attempt.task_type, config)
         inputs = await with_references(without_nulls(attempt.inputs), io)
@@ -138,9 +126,9 @@ class CustomProvider:
     async def submit(self, attempt: Attempt, request: Request, io: AttemptIO) -> Job | Finished:
         api, key = self._api(attempt), {"Idempotency-Key": str(attempt.task_id)}
         try:
-            answer, body = await api.submit(f"{self._base}/jobs", json.encode(request.body), key, SubmitAnswer)
+            answer, body = await api.submit(f"{self._base}/jobs", json.encode(request.body), key, protocol.SubmitAnswer)
         except AttemptError as error:
-            worker_error = None if api.answer is None else api.answer.read(WorkerError)
+            worker_error = None if api.answer is None else api.answer.read(protocol.WorkerError)
             if worker_error is None or worker_error.retryable is None:
                 raise
             again = worker_error.retryable
@@ -159,33 +147,33 @@ class CustomProvider:
                 if body.id is None:  # its files are paid for, and can be fetched from the job, which `reconcile` finds
                     raise OutcomeUnknown(str(error)) from error
         if body.id is None:
-            raise OutcomeUnknown(f"{NAME}: its answer has neither a job's id nor a result")
+            raise OutcomeUnknown(f"{protocol.NAME}: its answer has neither a job's id nor a result")
         return self._job(body.id, body.status_url, body.cancel_url)
 
     async def poll(self, attempt: Attempt, job: Job) -> JobState:
         api = self._job_api(attempt)
-        view = await _view(api, self._url(job, "status"), job, JobView)
+        view = await _view(api, self._url(job, "status"), job, protocol.JobView)
         error, again = sanitised(api.masked(view.error or "")), view.retryable is not False
         return JobState(status=_STATUSES[view.status], word=view.status, error=error, retryable=again)
 
     async def fetch(self, attempt: Attempt, job: Job, io: AttemptIO) -> Finished:
-        view = await _view(self._job_api(attempt), self._url(job, "status"), job, JobViewWithResult)
-        if view.status is not WorkerStatus.SUCCEEDED or view.result is None:
-            raise CallFailed(f"{NAME}: the job had succeeded, but its answer ({view.status}) has no result")
+        view = await _view(self._job_api(attempt), self._url(job, "status"), job, protocol.JobViewWithResult)
+        if view.status is not protocol.WorkerStatus.SUCCEEDED or view.result is None:
+            raise CallFailed(f"{protocol.NAME}: the job had succeeded, but its answer ({view.status}) has no result")
         return await _store_result(view, view.result, io)
 
     async def cancel(self, attempt: Attempt, job: Job) -> CancelAnswer:
         api = self._job_api(attempt)
         answer = await api.call("POST", self._url(job, "cancel"), {}, ok=_OK | GONE | {_CONFLICT})
         if answer.status in _OK:
-            status = api.readable(answer, CancelView).status
-            ended = status in {WorkerStatus.SUCCEEDED, WorkerStatus.FAILED}
+            status = api.readable(answer, protocol.CancelView).status
+            ended = status in {protocol.WorkerStatus.SUCCEEDED, protocol.WorkerStatus.FAILED}
             return CancelAnswer.ENDED if ended else CancelAnswer.ACCEPTED
-        api.readable(answer, WorkerError)
+        api.readable(answer, protocol.WorkerError)
         return CancelAnswer.REFUSED if answer.status == _CONFLICT else CancelAnswer.UNKNOWN_JOB
 
     def called_back(self, body: bytes) -> Job | None:
-        view = read_json(body, JobView)
+        view = read_json(body, protocol.JobView)
         return None if view is None else Job(id=view.id)
 
     async def reconcile(self, attempt: Attempt, _sent: Sent, /) -> Sequence[Job]:
@@ -194,7 +182,7 @@ class CustomProvider:
             answer = await api.call("GET", f"{self._base}/jobs?{urlencode({'attempt_id': attempt_id})}", {}, ok=_OK)
         except CallFailed as error:  # a 404 means that the worker has no list, not that it has forgotten the job
             raise CallFailed(str(error), retry_after_s=error.retry_after_s) from error
-        listed = api.readable(answer, JobList).jobs
+        listed = api.readable(answer, protocol.JobList).jobs
         return [self._job(job.id, job.status_url, job.cancel_url) for job in listed if job.attempt_id == attempt_id]
 
     def _api(self, attempt: Attempt) -> SignedApi:
@@ -230,12 +218,12 @@ class CustomProvider:
 async def _view(api: SignedApi, url: str, job: Job, kind: type[View]) -> View:
     answer = await api.call("GET", url, {}, ok=_OK | GONE)
     if answer.status in GONE:
-        words = error_words(answer.body)
-        message = f"{NAME} answered {answer.status}" + (f": {words}" if words else "")
+        words = protocol.error_words(answer.body)
+        message = f"{protocol.NAME} answered {answer.status}" + (f": {words}" if words else "")
         raise CallFailed(sanitised(api.masked(message)), forgotten=words is not None)
     view = api.readable(answer, kind)
     if view.id != job.id:
-        raise CallFailed(f"{NAME}: its answer is about another job")
+        raise CallFailed(f"{protocol.NAME}: its answer is about another job")
     return view
 
 
@@ -254,11 +242,11 @@ def _model(task_type: TaskType, config: Mapping[str, Any]) -> str:
     return model
 
 
-async def _store_result(work: WorkResult, result: Mapping[str, Any], io: AttemptIO) -> Finished:
+async def _store_result(work: protocol.WorkResult, result: Mapping[str, Any], io: AttemptIO) -> Finished:
     """Store the files. Raises `CallFailed` for errors that a repeat may fix, else `AttemptError`."""
     fields = [file.field for file in work.files]
     if len(set(fields)) < len(fields):
-        raise AttemptError(f"{NAME}: it has two files for one field", retryable=False)
+        raise AttemptError(f"{protocol.NAME}: it has two files for one field", retryable=False)
     complete = dict(result)
     for number, file in enumerate(work.files, 1):
         name = ("result" if number == 1 else f"result-{number}") + "." + _EXTENSIONS.get(file.media_type, "bin")
@@ -267,31 +255,33 @@ async def _store_result(work: WorkResult, result: Mapping[str, Any], io: Attempt
     return Finished(complete, cost)
 
 
-async def _store_file(file: ResultFile, name: str, io: AttemptIO) -> Output:
+async def _store_file(file: protocol.ResultFile, name: str, io: AttemptIO) -> Output:
     if file.data is not None:
         return await store_from_job(io, name, await to_thread.run_sync(_decode, file))
     assert file.url is not None
     kind = file.media_type.partition("/")[0]
     output = await io.download(file.url, name, (f"{kind}/",) if kind in _CHECKED_KINDS else ())
     if not _matches(file, output.size, output.sha256):
-        raise CallFailed(f"{NAME}: the file for {file.field} has another size or SHA-256 than it says")
+        raise CallFailed(f"{protocol.NAME}: the file for {file.field} has another size or SHA-256 than it says")
     return output
 
 
-def _decode(file: ResultFile) -> bytes:
+def _decode(file: protocol.ResultFile) -> bytes:
     try:
         data = decode_base64(file.data or "")
     except ValueError as error:
-        raise AttemptError(f"{NAME}: the data of the file for {file.field} isn't base64", retryable=False) from error
+        raise AttemptError(
+            f"{protocol.NAME}: the data of the file for {file.field} isn't base64", retryable=False
+        ) from error
     if not data:
-        raise AttemptError(f"{NAME}: the file for {file.field} is empty", retryable=False)
+        raise AttemptError(f"{protocol.NAME}: the file for {file.field} is empty", retryable=False)
     if not _matches(file, len(data), hashlib.sha256(data).hexdigest()):
-        why = f"{NAME}: the file for {file.field} has another size or SHA-256 than it says"
+        why = f"{protocol.NAME}: the file for {file.field} has another size or SHA-256 than it says"
         raise AttemptError(why, retryable=False)
     return data
 
 
-def _matches(file: ResultFile, size: int, sha256: str) -> bool:
+def _matches(file: protocol.ResultFile, size: int, sha256: str) -> bool:
     return file.size in {None, size} and (file.sha256 is None or file.sha256.lower() == sha256)
 
 

@@ -38,17 +38,7 @@ from stepwell.ports.providers import (
     Request,
     UrlReader,
 )
-from stepwell.providers.openai.answers import (
-    NAME,
-    Chat,
-    ErrorReader,
-    ImagesAnswer,
-    OpenAiSession,
-    chat_result,
-    first_image,
-    image_result,
-    refuses_key,
-)
+from stepwell.providers.openai import answers
 from stepwell.providers.openai.bodies import chat_body, image_body, refusals, video_body, video_parameters
 from stepwell.providers.openai.descriptor import OPENAI, OpenAiSettings
 from stepwell.providers.openai.files import FILES, form_body
@@ -142,19 +132,19 @@ class OpenAiProvider:
         if attempt.task_type is TaskType.VIDEO_GENERATION:
             return Job(id=(await _post(session, "videos", body, CreatedVideo, as_form=True)).id)
         if attempt.task_type is TaskType.LLM_INTERACTION:
-            chat = await _post(session, "chat/completions", body, Chat)
+            chat = await _post(session, "chat/completions", body, answers.Chat)
             with paid_for():
-                return Finished(chat_result(chat, request.model, session.words, as_json=_wants_json(body)))
+                return Finished(answers.chat_result(chat, request.model, session.words, as_json=_wants_json(body)))
         edits = bool(FILES & body.keys())
         path = "images/edits" if edits else "images/generations"
-        answer = await _post(session, path, body, ImagesAnswer, as_form=edits)
+        answer = await _post(session, path, body, answers.ImagesAnswer, as_form=edits)
         with paid_for():
-            image = first_image(answer)
+            image = answers.first_image(answer)
             if image.b64_json is None and image.url is not None:
                 prompt = image.revised_prompt
                 revised = {_REVISED_PROMPT: prompt[:_MAX_PROMPT]} if isinstance(prompt, str) and prompt else {}
                 return Job(id=f"picture-{attempt.task_id}", urls={_RESULT_URL: image.url, **revised}, done=True)
-            return Finished(await image_result(image, answer.usage, request.model, attempt, io))
+            return Finished(await answers.image_result(image, answer.usage, request.model, attempt, io))
 
     async def poll(self, attempt: Attempt, job: Job) -> JobState:
         if _RESULT_URL in job.urls:
@@ -173,7 +163,7 @@ class OpenAiProvider:
             return Finished({"result_image_path": image.path, "size": image.size, "model": model, **revised})
         video = await read_video(session, job)
         if video.status != "completed":
-            raise CallFailed(sanitised(f"{NAME}: the video is {video.status}, not completed", 200))
+            raise CallFailed(sanitised(f"{answers.NAME}: the video is {video.status}, not completed", 200))
         output = await io.download(
             f"{url_of(session, job)}/content",
             "result.mp4",
@@ -209,17 +199,17 @@ class OpenAiProvider:
         videos.sort(key=lambda listed: abs(listed.created - sent.at))
         return [Job(id=listed.id) for listed in videos]
 
-    def _session(self, attempt: Attempt) -> OpenAiSession:
+    def _session(self, attempt: Attempt) -> answers.OpenAiSession:
         """Raises `AttemptError` if a needed key is missing, or can't be sent."""
         find = self._credentials.require_key if self.needs_credential else self._credentials.key
         key = find(attempt.provider_config, self.type)
         secret = None if key is None else key.secret
         if key:
             check_header(key, self.type)
-        words, is_video = ErrorReader(secret), attempt.task_type is TaskType.VIDEO_GENERATION
+        words, is_video = answers.ErrorReader(secret), attempt.task_type is TaskType.VIDEO_GENERATION
         api = ProviderApi(
             self._client,
-            NAME,
+            answers.NAME,
             words,
             answers=attempt.answers,
             provider=OPENAI,
@@ -227,17 +217,17 @@ class OpenAiProvider:
             work_s=None if is_video else self._work_s,
             max_answer=min(self._max_answer, 8 * 1024 * 1024) if is_video else self._max_answer,
             key=key,
-            refuses_key=refuses_key,
+            refuses_key=answers.refuses_key,
         )
-        return OpenAiSession(api, self._url, {"Authorization": f"Bearer {secret}"} if secret else {}, words)
+        return answers.OpenAiSession(api, self._url, {"Authorization": f"Bearer {secret}"} if secret else {}, words)
 
-    def _job_session(self, attempt: Attempt) -> OpenAiSession:
+    def _job_session(self, attempt: Attempt) -> answers.OpenAiSession:
         with as_call_failed():
             return self._session(attempt)
 
 
 async def _post(
-    session: OpenAiSession, path: str, body: Mapping[str, Any], accepted: type[T], *, as_form: bool = False
+    session: answers.OpenAiSession, path: str, body: Mapping[str, Any], accepted: type[T], *, as_form: bool = False
 ) -> T:
     """POST a body and decode the answer as *accepted*. Raises as `RemoteProvider.submit`."""
     kind, data = await to_thread.run_sync(form_body if as_form else _as_json, body)
