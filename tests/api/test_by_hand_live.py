@@ -25,6 +25,9 @@ FRAME = {
 }
 
 
+PATH_BELOW = "${below.final.result_image_path}"
+
+
 def picture(color: str = "red") -> bytes:
     data = io.BytesIO()
     Image.new("RGB", (20, 10), color).save(data, "PNG")
@@ -299,6 +302,22 @@ async def test_a_run_of_a_limited_token_may_read_what_a_person_gives_it(
         done = await live.until_ended(workflow["id"])
         assert (done["status"], step_of(done, "frame")["error_message"]) == ("COMPLETED", None)
         assert (await full.delete(f"{ARTIFACTS}/{path}")).status_code == 409
+
+
+async def test_what_a_person_gives_a_sub_workflow_is_readable_above_it(live: Service) -> None:
+    nested = {"name": "nested below the run of alice", "steps": [ENLARGE]}
+    below = {"id": "below", "task_type": "SUBWORKFLOW", "config": {"workflow": nested}}
+    frame = {"id": "frame", "task_type": "REFINE", "config": {"upscale_factor": 1, "base_image_url": PATH_BELOW}}
+    async with live.as_tenant("acme") as full, live.as_subject("alice", "above") as alice:
+        assert (await full.put("/api/v1/definitions/above", json={"steps": [below, frame]})).status_code == 201
+        created = await alice.post(WORKFLOWS, json={"definition": {"name": "above"}})
+        workflow = await live.until_ended(created.json()["id"])
+        listed = (await full.get(WORKFLOWS, params={"include_children": True})).json()["workflows"]
+        (child,) = [each for each in listed if each["name"] == "nested below the run of alice"]
+        body = {"result": {"result_image_path": await upload(full, picture("teal"))}}
+        assert (await full.post(path_of(child, "enlarge/result"), json=body)).status_code == 200
+        done = await resumed(live, workflow)
+        assert (done["status"], step_of(done, "frame")["error_message"]) == ("COMPLETED", None)
 
 
 async def test_a_file_is_kept_as_long_as_the_run(live: Service) -> None:

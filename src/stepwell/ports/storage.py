@@ -73,7 +73,8 @@ class WorkflowStore(Protocol):
         """
 
     async def refer(self, scope: TenantScope, workflow_id: UUID, paths: Collection[str]) -> None:
-        """Store that the workflow needs these files from now on, and may read them (see `FileScope`).
+        """Store that the workflow needs these files from now on, and that it and those above it may read them (see
+        `FileScope`).
 
         Raises `UploadsGone` if some of them are uploads that are being deleted, and `NotFound`.
         """

@@ -126,9 +126,11 @@ class MemoryWorkflowStore(ProcessAdapter):
             raise NotFound("workflow")
         named = frozenset(named_tasks(" ".join(paths)))
         row.named |= named
-        if row.named_files is not None:
-            row.named_files = sorted({*row.named_files, *paths})
         self._tables.use_uploads(row.record.tenant, named)
+        while row is not None:
+            if row.named_files is not None:
+                row.named_files = sorted({*row.named_files, *paths})
+            row = None if row.record.parent is None else self._tables.workflows.get(row.record.parent.workflow_id)
 
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
         row = self._tables.find(scope, workflow_id)

@@ -315,14 +315,22 @@ FROM named JOIN uploads AS u ON u.id = named.id AND u.tenant IS NOT DISTINCT FRO
 ORDER BY u.id FOR SHARE OF u
 """
 
-# Lets the workflow $1 read the files $5, if it may not read all files of its tenant (see `FileScope`).
+# Lets the workflow $1, and those above it, read the files $5, if they may not read all files of their tenant (see
+# `FileScope`). Those below are locked first, as `child_statements` demands.
 MAY_READ: Final = f"""
-WITH limited AS (
+WITH RECURSIVE family AS (
+    SELECT id, parent_id FROM workflows WHERE id = $1 AND {in_scope(2)}
+    UNION ALL
+    SELECT w.id, w.parent_id FROM workflows AS w JOIN family ON w.id = family.parent_id
+), locked AS MATERIALIZED (
+    SELECT id FROM workflows WHERE id IN (SELECT id FROM family) AND named_files IS NOT NULL
+    ORDER BY depth DESC FOR NO KEY UPDATE
+), limited AS (
     UPDATE workflows SET named_files = (
         SELECT json_agg(n.path) FROM (
             SELECT json_array_elements_text(named_files) AS path UNION SELECT unnest($5::text[])
         ) AS n
-    ) WHERE id = $1 AND named_files IS NOT NULL AND {in_scope(2)}
+    ) WHERE id IN (SELECT id FROM locked)
 )
 SELECT tenant FROM workflows WHERE id = $1 AND {in_scope(2)}
 """  # noqa: S608 - built from a constant
