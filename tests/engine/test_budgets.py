@@ -471,3 +471,44 @@ async def test_two_processes_share_the_budget_of_one_run(dsn: str, world: World,
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
         assert (await budget(other, created["id"]))["costs"] == {"USD": part(1.2, 1.2)}
     assert jobs(world) == 30
+
+
+async def test_everything_at_once_stays_within_the_budget(dsn: str, world: World, tmp_path: Path) -> None:
+    shared: dict[str, Any] = {"prices": PRICES, "exclusive": False, "breaker_failures": 0, **world.settings}
+    step = world.step("a", max_retries=1, provider_config={"model": "by-image"})
+    step |= {"fallback_provider_type": "CUSTOM", "fallback_provider_config": {"model": "cheap"}}
+    step = each(below(each(below(each(step, 5), 1), 4), 1), 5)  # 100 items below the third level
+    unknown = each(world.step("unknown", provider_config={"model": "by-second"}), 5)
+    world.emulator.plan("submit", *[Fault.UNAVAILABLE] * 30)  # some are retried, and others go to their fallback
+    async with (
+        running_service(dsn, tmp_path / "data", **shared) as service,
+        running_service(dsn, tmp_path / "data", **shared) as other,
+    ):
+        limit = {"max_cost": {"USD": "0.10", "EUR": "3"}, "max_attempts": 90}
+        created = await service.create(step, unknown, config=AT_ONCE | {"budget": limit})
+        await service.until(created["id"], lambda workflow: workflow["status"] == "PAUSED")
+        await until_tree_is_paused(other)
+        costs = await spent_as_charged(service, created["id"], world)
+        assert costs.get("USD", 0) <= 0.1
+        assert costs.get("EUR", 0) <= 3
+        await raise_budget(other, created["id"], {"max_cost": {"USD": "99", "EUR": "99"}})
+        assert (await other.verb(created["id"], "resume")).status_code == 200
+        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+        await spent_as_charged(service, created["id"], world)
+        assert jobs(world) == 105
+
+
+async def spent_as_charged(service: Service, root_id: str, world: World) -> dict[str, float]:
+    """Check that nothing is reserved, and that what is spent is the cost of the provider's jobs. Return it."""
+    tasks = [task for each in await tree(service) for task in await service.tasks(each["id"])]
+    charged = [task for task in tasks if task["remote_id"] is not None and task["provider"] is not None]
+    assert len(charged) == jobs(world)
+    costs: dict[str, float] = {}
+    for cost in (task["cost"] for task in charged if task["cost"] is not None):
+        costs[cost["currency"]] = round(costs.get(cost["currency"], 0) + cost["amount"], 9)
+    used = await budget(service, root_id)
+    assert {unit: cost["spent"] for unit, cost in used["costs"].items() if cost["spent"]} == costs
+    sent = [task for task in tasks if task["provider"] is not None and task["sent_at"] is not None]
+    assert used["attempts"] == part(used["attempts"]["maximum"], len(sent))  # refused ones count, and cost nothing
+    assert all(cost["reserved"] == 0 for cost in used["costs"].values())
+    return costs
