@@ -3,15 +3,20 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from stepwell.engine.attempts.attempt_inputs import AttemptContext
+from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.lifecycle.decision import Decision
+from stepwell.lifecycle.model import Task
 from stepwell.testing import MemoryDatabase
 from support.database.failing_store import FailingStore, nothing_left, scheduler_of, step_queue_of, use_failing_store
-from support.providers.scripted import ScriptedProvider, eventually, passthrough_step
-from support.service.live_service import Service, serving, statuses_of
+from support.providers.scripted import Fail, ScriptedProvider, eventually, passthrough_step, scripted_step
+from support.service.live_service import Service, serving, statuses_of, step_of
+from support.workflows.definitions import mapped
 
 
 def events_of_writes(store: FailingStore, monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[str, str | None]]]:
@@ -106,3 +111,62 @@ async def test_a_lost_workflow_gives_back_the_slot_of_a_step_that_is_not_yet_com
         del memory.tables.processes[other]  # it has ended, so that its workflows are claimed
         service.app.engine.ownership.claims.request()
         assert statuses_of(await service.until_ended(created["id"])) == {"a": "COMPLETED", "b": "COMPLETED"}
+
+
+@pytest.mark.parametrize("rule", ["any_completed", "all_ended"])
+async def test_a_step_that_permits_failures_is_computed_without_the_mappings_of_failed_steps(
+    memory: MemoryDatabase, tmp_path: Path, rule: str
+) -> None:
+    provider = ScriptedProvider(script={"bad": [Fail(retryable=False)]})
+    mappings = [mapped("good", "f", "g"), mapped("bad", "f", "b")]
+    async with serving(memory, tmp_path, provider) as service:
+        created = await service.create(
+            scripted_step("bad", optional=True),
+            passthrough_step("good", config={"f": 1}),
+            passthrough_step("last", "good", "bad", run_if=rule, input_mappings=mappings),
+        )
+        last = step_of(await service.until_ended(created["id"]), "last")
+        assert (last["status"], last["result"], last["error_message"]) == ("COMPLETED", {"g": 1}, None)
+
+
+async def test_steps_that_may_not_start_any_more_are_not_computed(
+    memory: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared, prepare = list[int](), AttemptRunner.prepare
+
+    def counted(runner: AttemptRunner, context: AttemptContext, task: Task) -> Any:
+        prepared.append(task.position)
+        return prepare(runner, context, task)
+
+    async with serving(memory, tmp_path, ScriptedProvider()) as service:
+        store = await slow_store(service)
+        monkeypatch.setattr(AttemptRunner, "prepare", counted)
+        created = await service.create(passthrough_step("a"), *(passthrough_step(f"b{number}", "a") for number in "12"))
+        workflow = scheduler_of(service).workflows[UUID(created["id"])]
+        await eventually(lambda: workflow.run.steps[0].status == "COMPLETED")
+        cancelling = asyncio.ensure_future(service.verb(created["id"], "cancel"))
+        await eventually(lambda: workflow.run.state.status == "CANCELLED")
+        store.gate.set()
+        assert (await cancelling).status_code == 200
+        await eventually(lambda: nothing_left(service))
+    assert prepared == [0]
+
+
+async def test_a_step_that_becomes_ready_twice_before_it_is_computed_runs_once(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
+    async with serving(memory, tmp_path, ScriptedProvider()) as service:
+        store = await slow_store(service)
+        created = await service.create(passthrough_step("a"), passthrough_step("b", "a"), passthrough_step("c", "b"))
+        workflow = scheduler_of(service).workflows[UUID(created["id"])]
+        await eventually(lambda: workflow.run.steps[0].status == "COMPLETED")
+        pausing = asyncio.ensure_future(service.verb(created["id"], "pause"))
+        await eventually(lambda: workflow.run.state.status == "PAUSED")
+        resuming = asyncio.ensure_future(service.verb(created["id"], "resume"))
+        await eventually(lambda: workflow.run.state.status == "RUNNING")
+        store.gate.set()
+        assert [(await each).status_code for each in (pausing, resuming)] == [200, 200]
+        ended = await service.until_ended(created["id"])
+        await eventually(lambda: nothing_left(service))
+        assert statuses_of(ended) == dict.fromkeys("abc", "COMPLETED")
+        assert [task["attempt"] for task in await service.tasks(created["id"])] == [1, 1, 1]

@@ -424,7 +424,8 @@ class Scheduler:
         computed waits for the workflow's last decision instead, if that is still in the queue.
         """
         workflow, task_id = start.workflow, self._new_id(now)
-        if start.slot.pool is None and workflow.can_be_computed(start.slot.position):
+        # In no pool is also what waited for an open breaker, and has lost its turn. That doesn't work in this process.
+        if start.slot.pool is None and start.in_process and workflow.can_be_computed(start.slot.position):
             last = self._computer.decision_before(workflow)
             if last is not None:
                 self._computer.compute_after(last, workflow, start.slot, task_id)

@@ -91,11 +91,14 @@ class StepComputer:
         Those that are too many at once are computed after the next decision of the workflow.
         """
         effects, decision.effects = decision.effects, []
-        left = _STEPS
+        left, last_queued = _STEPS, self._checkpointer.last_queued
+        may_start = not (self._step_queue.closed or workflow.on_hold or workflow.dequeued)
         for effect in effects:
             if type(effect) is not ComputeStep:
                 decision.effects.append(effect)
-            elif left > 0 or (later := self._checkpointer.last_queued(workflow.workflow_id, 0, 0)) is None:
+            elif not may_start:
+                self._ended(workflow, effect.task_id)
+            elif left > 0 or (later := last_queued(workflow.workflow_id, 0, 0)) is None:
                 self._compute(workflow, effect.position, effect.task_id, now)
                 left -= 1
             else:
@@ -104,20 +107,18 @@ class StepComputer:
 
     def _compute(self, workflow: ActiveWorkflow, position: int, task_id: UUID, now: datetime) -> None:
         """Compute a step. One that fails, or has to wait for something, becomes an attempt like any other."""
-        if self._step_queue.closed or workflow.on_hold:
-            self._ended(workflow, task_id)
-            return
         outcome = self._runner.prepare(workflow, Task(task_id, position, 0, None))
         if isinstance(outcome, Succeeded):
             self.end(workflow, task_id, Computed(position, task_id, outcome.result), now)
             return
-        decision = workflow.run.apply(Dispatched(position, task_id, None, in_process=True), now)
-        if not decision.effects:  # nothing of the workflow may start any more
+        if not workflow.run.wants_new_attempt(position):
             self._ended(workflow, task_id)
-        elif isinstance(outcome, PreparedAttempt):
+            return
+        decision = workflow.run.apply(Dispatched(position, task_id, None, in_process=True), now)
+        if isinstance(outcome, PreparedAttempt):
             workflow.attempts[task_id].prepared = outcome
         else:
             decision.effects.clear()  # it has failed already
         self._submit(workflow, decision)
-        if isinstance(outcome, AttemptFailed) and task_id in workflow.attempts:
+        if isinstance(outcome, AttemptFailed):
             self.end(workflow, task_id, outcome, now)
