@@ -13,7 +13,7 @@ from bench.manual_blocks import paragraph, table
 OURS = "Stepwell"
 # By name: where its steps run, and what of them outlives a crash.
 ENGINES = {
-    OURS: ("one process", "each step's start and end, committed to PostgreSQL one after the other"),
+    OURS: ("one process", "each step's start and end together, committed to PostgreSQL"),
     "DBOS": ("one process, 4 threads", "each step's result, committed to the same PostgreSQL"),
     "Restate": ("its server, an endpoint per CPU", "each `ctx.run`, in its own log, synced by default"),
     "Temporal": ("its development server, one worker", "each activity, in SQLite: WAL, synced at each commit"),
