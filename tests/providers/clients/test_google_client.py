@@ -41,7 +41,7 @@ def gemini_client(side: Side, version: str | None = "v1beta") -> Any:
 
 def vertex_client(side: Side, location: str, version: str | None = "v1") -> Any:
     info = json.loads(google.service_account(side.emulator.url))
-    credentials = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
+    credentials = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call] # google-auth has no types
         info, scopes=["https://www.googleapis.com/auth/cloud-platform"]
     )
     return genai.Client(

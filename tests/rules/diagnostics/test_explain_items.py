@@ -1,6 +1,7 @@
 """A step whose items run says how they stand, and why the first of them doesn't progress."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from msgspec import structs
@@ -34,8 +35,8 @@ SLOT = WaitsForSlot(
 )
 
 
-def item(number: int, status: StepStatus, **members: object) -> ItemState:
-    return ItemState(-1, status, item_key=ItemKey(0, number), value=b"0", **members)  # type: ignore[arg-type]
+def item(number: int, status: StepStatus, **members: Any) -> ItemState:
+    return ItemState(-1, status, item_key=ItemKey(0, number), value=b"0", **members)
 
 
 def reason_of(
@@ -58,10 +59,10 @@ def reason_of(
     return explained.reason
 
 
-def task(number: int, **members: object) -> Task:
+def task(number: int, **members: Any) -> Task:
     key = ItemKey(0, number)
     sent = Sent("model", "d", NOW)
-    return Task(UUID(int=number), 0, 1, ProviderType.CUSTOM, sent=sent, item_key=key, **members)  # type: ignore[arg-type]
+    return Task(UUID(int=number), 0, 1, ProviderType.CUSTOM, sent=sent, item_key=key, **members)
 
 
 def test_the_items_of_a_step_are_counted_with_the_reasons_of_those_that_are_under_way() -> None:

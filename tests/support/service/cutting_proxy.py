@@ -16,7 +16,7 @@ class CuttingProxy:
         self._tasks = set[asyncio.Task[None]]()
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asyncio_task = asyncio.create_task(self._serve(reader, writer), name="connection of the proxy")  # noqa: TID251
+        asyncio_task = asyncio.create_task(self._serve(reader, writer), name="connection")  # noqa: TID251 - `close` awaits it
         self._tasks.add(asyncio_task)
 
     async def close(self) -> None:

@@ -222,6 +222,7 @@ class Panel {
   constructor(element, view) {
     this.element = element;
     this.view = view;
+    this.run = view.run; // the last one: the tab may still draw when the data were deleted
     this.visible = true;
     this.stale = false;
     this.mounted = null; // a promise until the tab shows the run
@@ -242,10 +243,11 @@ class Panel {
 
   tabContext() {
     const { view } = this;
+    const last = () => this.run;
     const { canWrite, everyTenant } = view.context;
     return {
       id: view.id,
-      get run() { return view.run; },
+      get run() { return view.run ?? last(); },
       get hasResults() { return view.reader.hasResults; },
       onChange: (callback) => {
         this.callbacks.add(callback);
@@ -259,6 +261,7 @@ class Panel {
   }
 
   update(run) {
+    this.run = run;
     if (!this.visible) this.stale = true;
     else for (const each of this.callbacks) each(run);
   }
