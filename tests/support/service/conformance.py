@@ -7,13 +7,13 @@ body that the service accepts and the document doesn't.
 import gzip
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, cast
 
 import httpx
 import msgspec
-from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema_rs import Draft202012Validator
 from litestar import Litestar
 
 from stepwell.api.routes.all_routes import openapi_document
@@ -22,9 +22,10 @@ from stepwell.providers.installed_providers import installed_providers
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-FORMATS = FormatChecker(formats=())
-FORMATS.checks("date-time")(lambda value: not isinstance(value, str) or bool(_TIME.fullmatch(value)))
-FORMATS.checks("uuid")(lambda value: not isinstance(value, str) or bool(_UUID.fullmatch(value)))
+_FORMATS: dict[str, Callable[[str], bool]] = {
+    "date-time": lambda text: bool(_TIME.fullmatch(text)),
+    "uuid": lambda text: bool(_UUID.fullmatch(text)),
+}
 
 _WITH_DEFINITIONS = {f"#/components/schemas/{name}" for name in ("CreateWorkflow", "DefinitionPublic")}
 
@@ -63,7 +64,8 @@ class Conformance:
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.document = msgspec.json.decode(msgspec.json.encode(document))
-        self.requests = msgspec.json.decode(msgspec.json.encode(document["components"]))
+        self._requests = msgspec.json.decode(msgspec.json.encode(document["components"]))
+        self._validators: dict[tuple[str, bool], Draft202012Validator] = {}
         self.checked: set[tuple[str, int]] = set()
         # Tests that wait for something read the same response many times.
         self._valid: set[tuple[str, int, str, str, int]] = set()
@@ -105,7 +107,7 @@ class Conformance:
         lenient = "handling=lenient" in response.headers.get("preference-applied", "")
         is_checked = response.is_success and content is not None and not lenient
         if is_checked and (body["required"] or response.request.content):
-            self.validate({**content["schema"], "components": self.requests}, response, _strict(response.request))
+            self._validate(content["schema"], response, _strict(response.request), as_request=True)
 
     def operation(self, request: httpx.Request) -> Any:
         path = request.url.raw_path.partition(b"?")[0].decode()
@@ -133,14 +135,26 @@ class Conformance:
                 raise NonConforming(f"HEAD {response.request.url.path} has a body")
             return
         # A definition is validated as a request, because its steps are described by several schemas together.
-        components = self.requests if schema.get("$ref") in _WITH_DEFINITIONS else self.document["components"]
-        self.validate({**schema, "components": components}, response, _strict(response))
+        as_request = schema.get("$ref") in _WITH_DEFINITIONS
+        self._validate(schema, response, _strict(response), as_request=as_request)
 
-    def validate(self, schema: Mapping[str, Any], response: httpx.Response, value: Any) -> None:
-        validator = Draft202012Validator(schema, format_checker=FORMATS)
-        errors = [f"{error.json_path}: {error.message[:300]}" for error in validator.iter_errors(value)]
+    def _validate(self, schema: Mapping[str, Any], response: httpx.Response, value: Any, *, as_request: bool) -> None:
+        errors = [
+            f"{'.'.join(map(str, ['$', *error.instance_path]))}: {error.message[:300]}"
+            for error in self.validator(schema, as_request=as_request).iter_errors(value)
+        ]
         if errors:
             raise NonConforming(f"{response.request.method} {response.request.url.path}: {errors}")
+
+    def validator(self, schema: Mapping[str, Any], *, as_request: bool = False) -> Draft202012Validator:
+        """Return the validator of *schema*, which may refer to the document's components."""
+        key = json.dumps(schema), as_request
+        if key not in self._validators:
+            components = self._requests if as_request else self.document["components"]
+            self._validators[key] = Draft202012Validator(
+                {**schema, "components": components}, formats=_FORMATS, validate_formats=True
+            )
+        return self._validators[key]
 
 
 def _pattern(template: str) -> re.Pattern[str]:
