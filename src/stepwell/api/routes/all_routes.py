@@ -5,11 +5,13 @@ OPTIONS, and the 404 of a path that doesn't exist, are responses of paths instea
 
 import re
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from copy import copy
 from functools import cache, partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
 
 from litestar import HttpMethod, Litestar, Response, Router, route
 from litestar.di import Provide
@@ -19,6 +21,7 @@ from litestar.plugins import PluginProtocol
 from litestar.plugins.core import MsgspecDIPlugin
 from litestar.template import TemplateConfig
 from litestar.types import ExceptionHandlersMap
+from litestar.types.internal_types import RouteHandlerMapItem
 from msgspec import Struct
 
 from stepwell import __version__
@@ -96,6 +99,26 @@ class _App(Litestar):
         return [*plugins, MsgspecDIPlugin()]
 
 
+class _Routes(Router):
+    """All routes of one app, which takes them at once. One by one, it would visit all earlier ones again for each."""
+
+    def __init__(self, handlers: Sequence[HTTPRouteHandler]) -> None:
+        super().__init__("/", route_handlers=())
+        self._handlers = handlers
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # an app copies its routers, but this one belongs to one app only
+
+    @property
+    def route_handler_method_map(self) -> dict[str, RouteHandlerMapItem]:
+        found = defaultdict[str, RouteHandlerMapItem](dict)
+        for handler in map(copy, self._handlers):
+            handler.owner = self
+            for path in handler.paths:
+                found[path].update(dict.fromkeys(handler.http_methods, handler))
+        return found
+
+
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]] | AbstractAsyncContextManager[None]
 
 
@@ -141,7 +164,7 @@ def build_api(
     }
     dependencies["description"] = Provide(lambda: describe(providers), use_cache=True, sync_to_thread=True)
     return _App(
-        _parsed_handlers(frozenset(dependencies), handlers),
+        [_Routes(_parsed_handlers(frozenset(dependencies), handlers))],
         dependencies=dependencies,
         middleware=[
             RequestMiddleware(
@@ -163,7 +186,7 @@ def build_api(
 
 @cache
 def _parsed_handlers(dependencies: frozenset[str], pages: tuple[HTTPRouteHandler, ...]) -> tuple[HTTPRouteHandler, ...]:
-    """Return the handlers of all routes, those of *pages* among them. Each app copies them.
+    """Return the handlers of all routes, those of *pages* among them. `_Routes` copies them for each app.
 
     Their signatures are parsed once, and not for each app of a test run. A model of a signature depends on the names of
     the app's dependencies, so the handlers belong to a router with those names until an app takes them.
