@@ -28,6 +28,9 @@ from support.service.logs import restored_logging
 # A shell starts a command in the background with SIGINT ignored, and processes inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Else each process that a test starts compiles all of Stepwell.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # As the service's default. Lines of what goes well would take longer than what goes well, and a coloured traceback of
 # rich takes longer than most tests.
 structlog.configure(

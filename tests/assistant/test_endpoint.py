@@ -194,6 +194,7 @@ async def test_a_service_imports_the_sdk_when_it_is_first_needed() -> None:
     assert printed == b"set()\n"
 
 
+@pytest.mark.extended
 async def test_a_service_without_the_sdk_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(service_host, "has_sdk", lambda: False)
     async with running_service(MemoryDatabase(ManualClock()), tmp_path) as service:

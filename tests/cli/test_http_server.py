@@ -116,6 +116,7 @@ async def test_a_connection_without_a_further_request_is_closed_but_later_than_c
     assert clients_give_up_s < NGINX_GIVES_UP_S < http_protocol.IDLE_S
 
 
+@pytest.mark.extended
 async def test_a_connection_that_is_reset_between_two_requests_is_forgotten_at_once() -> None:
     served = Served()
     served.release.set()

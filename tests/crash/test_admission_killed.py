@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from support.processes.forks import call_in_fork
 from support.processes.killed_admission import admit_and_die
@@ -17,6 +18,7 @@ ORDER BY w.tenant, e.at
 """
 
 
+@pytest.mark.extended
 async def test_workflows_that_wait_complete_once_and_in_their_order_whenever_their_process_is_killed(
     dsn: str, tmp_path: Path
 ) -> None:

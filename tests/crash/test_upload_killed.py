@@ -6,6 +6,7 @@ from itertools import count
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from stepwell.artifacts.store_setup import ID_FILE
 from support.processes.forks import call_in_fork
@@ -19,6 +20,7 @@ def files_below(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and path != folder / ID_FILE]
 
 
+@pytest.mark.extended
 async def test_whatever_is_left_of_an_upload_is_whole_or_is_swept(dsn: str, tmp_path: Path) -> None:
     sql = await asyncpg.connect(dsn)
     for point in count(1, 2):  # after each call: before the next one, everything is as it was then

@@ -20,7 +20,7 @@ from support.processes.stepwell_process import StepwellProcess, start, start_up
 from support.providers.emulated_in_thread import Worlds, emulated
 from support.service.live_service import SECRET, statuses_of
 
-RESTARTS = pytest.mark.parametrize("restarts", [3, pytest.param(10, marks=pytest.mark.extended)])
+_MORE = pytest.param(10, marks=pytest.mark.extended)
 STEPS = (
     held_step("held", prompt="held"),
     {"id": "ask", "task_type": "APPROVAL"},
@@ -128,7 +128,7 @@ async def no_verb_is_refused(service: RestartableService, restarts: int) -> None
     assert [each for each in answers if each[2] != 200] == []
 
 
-@RESTARTS
+@pytest.mark.parametrize("restarts", [pytest.param(3, marks=pytest.mark.extended), _MORE])
 async def test_up_accepts_every_verb_after_a_kill(data_dir: Path, tmp_path: Path, restarts: int) -> None:
     settings = {"STEPWELL_JWT_SECRET": SECRET}
     async with restartable_service(
@@ -137,7 +137,7 @@ async def test_up_accepts_every_verb_after_a_kill(data_dir: Path, tmp_path: Path
         await no_verb_is_refused(service, restarts)
 
 
-@RESTARTS
+@pytest.mark.parametrize("restarts", [3, _MORE])
 async def test_serve_accepts_every_verb_after_a_kill(durable_dsn: str, restarts: int) -> None:
     settings = {"STEPWELL_JWT_SECRET": SECRET, "STEPWELL_DATABASE_URL": durable_dsn, "STEPWELL_LEASE_S": "2"}
     with fresh_folder() as folder:

@@ -40,7 +40,7 @@ def part(maximum: float | None, spent: float, reserved: float = 0) -> dict[str, 
     return {"maximum": maximum, "spent": spent, "reserved": reserved}
 
 
-@pytest.fixture(params=["memory", "postgres"])
+@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.extended)])
 def database(request: pytest.FixtureRequest) -> str | DatabaseSource:
     if request.param == "memory":
         memory: MemoryDatabase = request.getfixturevalue("memory")
@@ -473,6 +473,7 @@ async def test_two_processes_share_the_budget_of_one_run(dsn: str, world: World,
     assert jobs(world) == 30
 
 
+@pytest.mark.extended
 async def test_everything_at_once_stays_within_the_budget(dsn: str, world: World, tmp_path: Path) -> None:
     shared: dict[str, Any] = {"prices": PRICES, "exclusive": False, "breaker_failures": 0, **world.settings}
     step = world.step("a", max_retries=1, provider_config={"model": "by-image"})

@@ -54,6 +54,7 @@ async def answer_to(
     return error
 
 
+@pytest.mark.extended
 async def test_a_worker_that_has_another_store_says_so(workshop: Workshop) -> None:
     error = await answer_to(workshop, encode(replace(MESSAGE, store="another")))
     assert error.retryable

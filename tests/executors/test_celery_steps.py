@@ -97,6 +97,7 @@ async def test_a_step_that_takes_too_long_is_ended_on_its_worker(service: Servic
     assert [run.ended_at for run in read_ledger(workshop.ledger) if run.workflow_id == workflow["id"]] == [None]
 
 
+@pytest.mark.extended
 async def test_a_step_that_kills_its_worker_process_fails_after_three_deaths(
     service: Service, workshop: Workshop
 ) -> None:

@@ -168,6 +168,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> str:
     return result.stdout + result.stderr
 
 
+@pytest.mark.extended
 def test_the_service_runs_in_the_loop_of_its_test(output: str) -> None:
     assert output.count("PASSED test_loops.py") == 7, output
 

@@ -22,7 +22,9 @@ def provider() -> ScriptedProvider:
     return ScriptedProvider()
 
 
-@pytest.fixture(params=["memory_in_real_time", "dsn"], ids=["memory", "postgres"])
+@pytest.fixture(
+    params=["memory_in_real_time", pytest.param("dsn", marks=pytest.mark.extended)], ids=["memory", "postgres"]
+)
 def database(request: pytest.FixtureRequest) -> MemoryDatabase | str:
     found: MemoryDatabase | str = request.getfixturevalue(request.param)
     return found

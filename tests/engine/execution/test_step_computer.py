@@ -58,6 +58,7 @@ async def test_each_step_of_a_chain_has_a_commit_with_its_begin_and_its_end(
     ]
 
 
+@pytest.mark.extended
 async def test_a_thousand_steps_that_may_start_at_once_are_computed_in_parts(
     memory: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,9 @@ from support.service.live_service import Service, running_service, step_of
 from support.workflows.reused_results import WORKFLOWS, image, rerun, reused, run
 
 
-@pytest.fixture(params=["memory_in_real_time", "dsn"], ids=["memory", "postgres"])
+@pytest.fixture(
+    params=["memory_in_real_time", pytest.param("dsn", marks=pytest.mark.extended)], ids=["memory", "postgres"]
+)
 def database(request: pytest.FixtureRequest) -> MemoryDatabase | str:
     found: MemoryDatabase | str = request.getfixturevalue(request.param)
     return found
