@@ -65,23 +65,26 @@ class Update(Struct, frozen=True, tag="update"):
     changes: WorkflowUpdate
 
 
-class Dispatched(Struct, frozen=True):
+class AttemptInput(Struct, frozen=True):
+    """An input about the attempt `task_id` at the step or item at `position`."""
+
+    position: int
+    task_id: UUID
+
+
+class Dispatched(AttemptInput, frozen=True):
     """A ready step has got a slot. `task_id` and `seed` are those of the attempt that may start now.
 
     `in_process`: the attempt works in this process, so nothing has to be ended elsewhere if it is cancelled.
     """
 
-    position: int
-    task_id: UUID
     seed: int | None
     in_process: bool = False
 
 
-class Computed(Struct, frozen=True):
+class Computed(AttemptInput, frozen=True):
     """A ready step without a provider and without flow control has its result: its attempt began and succeeded."""
 
-    position: int
-    task_id: UUID
     result: bytes
 
 
@@ -93,68 +96,51 @@ class Diverted(Struct, frozen=True):
     model: str
 
 
-class SeedResolved(Struct, frozen=True):
+class SeedResolved(AttemptInput, frozen=True):
     """The inputs of the attempt have a seed of their own, which replaces the random one in the task."""
 
-    position: int
-    task_id: UUID
     seed: int
 
 
-class FingerprintComputed(Struct, frozen=True):
+class FingerprintComputed(AttemptInput, frozen=True):
     """The inputs of the attempt are known, and with them the fingerprint of its work."""
 
-    position: int
-    task_id: UUID
     fingerprint: str
 
 
-class Sending(Struct, frozen=True):
+class Sending(AttemptInput, frozen=True):
     """A request is sent to a provider as soon as this is committed. `sent` is None if it was not sent after all."""
 
-    position: int
-    task_id: UUID
     sent: Sent | None
 
 
-class OutcomeLost(Struct, frozen=True):
+class OutcomeLost(AttemptInput, frozen=True):
     """A request was sent, and its response is lost or says nothing about the outcome."""
 
-    position: int
-    task_id: UUID
     error: str
 
 
-class Submitted(Struct, frozen=True):
+class Submitted(AttemptInput, frozen=True):
     """The provider has accepted a job for the attempt. This may arrive after the attempt was abandoned."""
 
-    position: int
-    task_id: UUID
     remote_id: str
     urls: dict[str, str]
 
 
-class Progressed(Struct, frozen=True):
+class Progressed(AttemptInput, frozen=True):
     """The provider reports progress: `progress` is from 0 to 1, `word` is its own word for what the job does."""
 
-    position: int
-    task_id: UUID
     progress: float
     word: str
 
 
-class RemoteEnded(Struct, frozen=True):
+class RemoteEnded(AttemptInput, frozen=True):
     """The job has ended at the provider. Its result has yet to be fetched."""
 
-    position: int
-    task_id: UUID
 
-
-class FollowUpEnded(Struct, frozen=True):
+class FollowUpEnded(AttemptInput, frozen=True):
     """The follow-up of an abandoned attempt has ended: `receipt` is final."""
 
-    position: int
-    task_id: UUID
     receipt: CancelReceipt
     cost: Cost | None = None
 
@@ -170,18 +156,16 @@ class RunVerdict(Struct, frozen=True):
     best: float | None = None
 
 
-class Succeeded(Struct, frozen=True):
+class Succeeded(AttemptInput, frozen=True):
     """An attempt has succeeded. `result` is an encoded JSON object. `verdict` is None unless the step repeats."""
 
-    position: int
-    task_id: UUID
     result: bytes
     outputs: tuple[Output, ...] = ()
     cost: Cost | None = None
     verdict: RunVerdict | None = None
 
 
-class AttemptFailed(Struct, frozen=True):
+class AttemptFailed(AttemptInput, frozen=True):
     """An attempt has failed. `jitter`, from 0 to below 1, spreads the backoff.
 
     `timed_out`: the attempt's time was up; a job may still run at the provider, and `endable` says whether it can be
@@ -191,8 +175,6 @@ class AttemptFailed(Struct, frozen=True):
     those of `errors.AttemptError`; with `provider_away`, the attempt may be tried again instead.
     """
 
-    position: int
-    task_id: UUID
     error: str
     retryable: bool
     provider_fault: bool
@@ -210,7 +192,7 @@ class AttemptFailed(Struct, frozen=True):
 TENANT_BUDGET: Final = "The budget of the tenant for this day (UTC)"
 
 
-class HeldBack(Struct, frozen=True):
+class HeldBack(AttemptInput, frozen=True):
     """An attempt may not send its request, because a budget has no room for it. `why` says which. It begins with
     `TENANT_BUDGET` if that is the one of the tenant.
 
@@ -218,8 +200,6 @@ class HeldBack(Struct, frozen=True):
     workflow at the top pauses. None: the workflow stops. `fails`: it fails then, instead of being paused.
     """
 
-    position: int
-    task_id: UUID
     why: str
     fails: bool = False
     until: datetime | None = None
@@ -333,11 +313,9 @@ class EndByHand(Struct, frozen=True, tag="end_by_hand"):
     result: bytes | None = None
 
 
-class ChildPausedOrResumed(Struct, frozen=True):
+class ChildPausedOrResumed(AttemptInput, frozen=True):
     """The sub-workflow of an attempt is PAUSED, or it isn't, as an effect `PauseOrResumeChild` has demanded."""
 
-    position: int
-    task_id: UUID
     paused: bool
 
 
