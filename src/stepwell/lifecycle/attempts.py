@@ -8,12 +8,12 @@ from msgspec.structs import replace
 
 from stepwell.contract.enums import CancelReceipt, EventType, RunIf, StepStatus, TaskPhase, TaskStatus
 from stepwell.contract.tasks import Cost
-from stepwell.lifecycle.children import Children
 from stepwell.lifecycle.decision import Decision, copy_of
 from stepwell.lifecycle.effects import StartAttempt, WakeAt
 from stepwell.lifecycle.inputs import (
     SERVICE,
     AttemptFailed,
+    AttemptInput,
     Computed,
     Dispatched,
     Diverted,
@@ -24,12 +24,11 @@ from stepwell.lifecycle.inputs import (
     Submitted,
     Succeeded,
 )
-from stepwell.lifecycle.items import Items
 from stepwell.lifecycle.model import NO_FLOW, ItemState, Outage, StepState, Task
 from stepwell.lifecycle.remote_transitions import RemoteTransitions
 from stepwell.lifecycle.repeats import end_of_run
 from stepwell.lifecycle.retry import RetryDecision, backoff_s, decide_retry, outage_pause_s, uncount_attempt
-from stepwell.lifecycle.step_transitions import StepTransitions
+from stepwell.lifecycle.step_transitions import FlowParts, StepTransitions
 from stepwell.lifecycle.steps import RepeatRule, ResolvedStep
 from stepwell.lifecycle.units import Units
 
@@ -44,16 +43,9 @@ class Attempts:
     An input about an attempt that is no longer the present one of its unit (a cancel came first) changes nothing.
     """
 
-    def __init__(
-        self,
-        units: Units,
-        remote: RemoteTransitions,
-        steps: StepTransitions,
-        *,
-        items: Items | None,
-        children: Children | None,
-    ) -> None:
-        self._units, self._remote, self._steps, self._items, self._children = units, remote, steps, items, children
+    def __init__(self, units: Units, remote: RemoteTransitions, steps: StepTransitions, parts: FlowParts) -> None:
+        self._units, self._remote, self._steps = units, remote, steps
+        self._items, self._children = parts.items, parts.children
 
     def dispatch(self, decision: Decision, input_: Dispatched, now: datetime) -> None:
         """Start the next attempt of a ready unit, or continue one of an earlier process.
@@ -139,7 +131,7 @@ class Attempts:
 
     def update(self, decision: Decision, input_: RemoteInput, now: datetime) -> None:
         """Apply an input about the attempt's work at its provider."""
-        position, task, children = input_.position, self._present(input_), self._children
+        position, task, children = input_.position, self.present(input_), self._children
         runs_workflow = children is not None and self._units.resolved_units[position].runs_workflow
         if children is not None and runs_workflow and task is not None and isinstance(input_, Submitted):
             children.created(decision, task, input_, now)
@@ -148,20 +140,16 @@ class Attempts:
         if children is not None and isinstance(input_, FollowUpEnded):
             children.stopped(decision, position)
 
-    def _present(self, input_: RemoteInput | Succeeded | AttemptFailed | HeldBack) -> Task | None:
+    def present(self, input_: AttemptInput) -> Task | None:
         """Return the attempt that the input is about; None if it is not the present one of its unit."""
         task = self._units.running.get(input_.position)
         return None if task is None or task.id != input_.task_id else task
-
-    def is_present(self, input_: HeldBack) -> bool:
-        """Return whether the attempt is still the present one of its unit."""
-        return self._present(input_) is not None
 
     # Ends of attempts
 
     def succeed(self, decision: Decision, input_: Succeeded, now: datetime) -> None:
         """Complete the unit, or repeat it. It fails if the workflow's results would become too large together."""
-        if (task := self._present(input_)) is None:
+        if (task := self.present(input_)) is None:
             return
         if (refusal := self._units.output_budget.refusal(input_.result)) is not None:
             self._refuse(decision, task, refusal, input_.cost, now)
@@ -217,7 +205,7 @@ class Attempts:
 
     def fail(self, decision: Decision, input_: AttemptFailed, now: datetime) -> None:
         """End the attempt. `decide_retry` decides what follows, and `backoff_s` returns the time before a retry."""
-        if (task := self._present(input_)) is None:
+        if (task := self.present(input_)) is None:
             return
         unit, resolved = self._units.units[task.position], self._units.resolved_units[task.position]
         if input_.provider_away and input_.retryable and self._try_again(decision, input_, unit, task, now):
@@ -273,18 +261,9 @@ class Attempts:
         else:
             self._steps.fail(decision, unit, now, task)
 
-    def _retry_later(self, decision: Decision, unit: StepState, task: Task, now: datetime, at: datetime) -> None:
-        """Schedule another attempt: at the time *at* or, if nothing may start, after resume."""
-        data: dict[str, Any] = {"attempt": unit.attempt, "error": unit.error_message}
-        self._schedule(decision, unit, task, now, at, data)
-
-    def _schedule(
-        self, decision: Decision, unit: StepState, task: Task, now: datetime, at: datetime | None, data: dict[str, Any]
-    ) -> None:
-        """Schedule another attempt: at the time *at* or, without one or if nothing may start, after resume.
-
-        *data* is that of the event.
-        """
+    def _retry_later(self, decision: Decision, unit: StepState, task: Task, now: datetime, at: datetime | None) -> None:
+        """Schedule another attempt: at the time *at* or, without one or if nothing may start, after resume."""
+        data: dict[str, Any] = {"attempt": unit.attempt, "error": task.error}
         if at is not None and self._steps.may_continue(unit):
             unit.next_attempt_at = data["next_attempt_at"] = at
             self._units.backoff.add(unit.position)
@@ -300,7 +279,7 @@ class Attempts:
         """End an attempt that has sent nothing. It doesn't count. The unit tries again at the time *until*, or after
         resume.
         """
-        if (task := self._present(input_)) is None:
+        if (task := self.present(input_)) is None:
             return
         unit = self._units.units[task.position]
         self._end(task, TaskStatus.CANCELLED, now)
@@ -309,8 +288,7 @@ class Attempts:
         unit.retry_count -= unit.provider_attempts > 0
         if input_.until is not None:
             unit.error_message = input_.why  # explain shows it while the unit waits
-        data: dict[str, Any] = {"attempt": unit.attempt, "error": input_.why}
-        self._schedule(decision, unit, task, now, input_.until, data)
+        self._retry_later(decision, unit, task, now, input_.until)
 
     def retry(self, decision: Decision, position: int, now: datetime) -> None:
         """Let the next attempt of a unit begin whose time has come."""

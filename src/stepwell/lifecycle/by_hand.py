@@ -18,14 +18,12 @@ from msgspec.structs import replace
 from stepwell.basics.errors import NotByHand, NotFound
 from stepwell.contract.enums import EventType, SkipReason, StepStatus
 from stepwell.lifecycle.allowed_verbs import check_allowed
-from stepwell.lifecycle.children import Children
-from stepwell.lifecycle.conditions import Conditions
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.inputs import EndByHand
-from stepwell.lifecycle.items import ItemGroup, Items
+from stepwell.lifecycle.items import ItemGroup
 from stepwell.lifecycle.model import NO_FLOW, ItemState, StepState
 from stepwell.lifecycle.run_if import has_ended, present_reason
-from stepwell.lifecycle.step_transitions import StepTransitions
+from stepwell.lifecycle.step_transitions import FlowParts, StepTransitions
 from stepwell.lifecycle.steps import ResolvedStep
 from stepwell.lifecycle.units import Units
 
@@ -52,16 +50,9 @@ def takes_no_result(resolved: ResolvedStep) -> bool:
 class ByHand:
     """The part of a `Run` that ends steps and items by hand. It has no state of its own."""
 
-    def __init__(
-        self,
-        units: Units,
-        steps: StepTransitions,
-        conditions: Conditions | None,
-        items: Items | None,
-        children: Children | None,
-    ) -> None:
+    def __init__(self, units: Units, steps: StepTransitions, parts: FlowParts) -> None:
         self._units, self._steps = units, steps
-        self._conditions, self._items, self._children = conditions, items, children
+        self._conditions, _, self._items, self._children, _ = parts
 
     def end(self, decision: Decision, input_: EndByHand, now: datetime) -> bool:
         """End the step or the item. Return whether the sets of all parts must be computed anew.

@@ -8,13 +8,10 @@ What must hold:
 from datetime import datetime, timedelta
 
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.lifecycle.children import Children
-from stepwell.lifecycle.conditions import Conditions
 from stepwell.lifecycle.model import NEVER
 from stepwell.lifecycle.remote_transitions import RemoteTransitions
-from stepwell.lifecycle.reuse import ReuseChecks
+from stepwell.lifecycle.step_transitions import FlowParts
 from stepwell.lifecycle.units import Units
-from stepwell.lifecycle.waits import Waits
 
 # A workflow whose next time comes sooner stays in memory.
 PARKED_FROM = timedelta(seconds=30)
@@ -23,18 +20,9 @@ PARKED_FROM = timedelta(seconds=30)
 class Parking:
     """The part of a `Run` that says whether the workflow only waits, and for how long. It changes nothing."""
 
-    def __init__(
-        self,
-        units: Units,
-        remote: RemoteTransitions,
-        *,
-        conditions: Conditions | None,
-        waits: Waits | None,
-        children: Children | None,
-        reuse: ReuseChecks | None = None,
-    ) -> None:
+    def __init__(self, units: Units, remote: RemoteTransitions, parts: FlowParts) -> None:
         self._units, self._remote = units, remote
-        self._conditions, self._waits, self._children, self._reuse = conditions, waits, children, reuse
+        self._conditions, self._waits, _, self._children, self._reuse = parts
 
     def next_due(self) -> datetime | None:
         """Return the next time at which the workflow needs a process; None without one."""

@@ -70,7 +70,7 @@ from stepwell.lifecycle.model import NEVER, Task
 from stepwell.lifecycle.parking import Parking
 from stepwell.lifecycle.remote_transitions import RemoteTransitions
 from stepwell.lifecycle.reuse import ReuseChecks
-from stepwell.lifecycle.step_transitions import StepTransitions
+from stepwell.lifecycle.step_transitions import FlowParts, StepTransitions
 from stepwell.lifecycle.stored_run import StoredRun
 from stepwell.lifecycle.units import Units, unit_position
 from stepwell.lifecycle.waits import Waits
@@ -99,20 +99,18 @@ class Run:
         self.state, self.config = stored.state, stored.config
         self._units = units = Units(stored)
         self.remote = remote = RemoteTransitions(stored.state, stored.resolved_steps, stored.open_tasks)
-        self.conditions = Conditions(units) if any(map(needs_evaluation, flows)) else None
-        self.waits = Waits(units, stored.signals) if any(flow.waits_for is not None for flow in flows) else None
-        self.items = Items(units, stored.items) if any(flow.for_each is not None for flow in flows) else None
-        self.children = Children(units, remote) if any(flow.runs_workflow for flow in flows) else None
-        self.reuse = None if stored.reuse is None else ReuseChecks(units, stored.reuse, stored.always_run)
-        conditions, waits, items, children, reuse = self.conditions, self.waits, self.items, self.children, self.reuse
-        self._steps = StepTransitions(
-            units, remote, conditions=conditions, waits=waits, items=items, children=children, reuse=reuse
+        self._parts = parts = FlowParts(
+            Conditions(units) if any(map(needs_evaluation, flows)) else None,
+            Waits(units, stored.signals) if any(flow.waits_for is not None for flow in flows) else None,
+            Items(units, stored.items) if any(flow.for_each is not None for flow in flows) else None,
+            Children(units, remote) if any(flow.runs_workflow for flow in flows) else None,
+            None if stored.reuse is None else ReuseChecks(units, stored.reuse, stored.always_run),
         )
+        self.conditions, self.waits, self.items, self.children, self.reuse = parts
+        self._steps = StepTransitions(units, remote, parts)
         self._end = WorkflowEnd(units, self._steps, self.waits)
-        self.attempts = Attempts(units, remote, self._steps, items=self.items, children=self.children)
-        self.parking: Parking | None = None
-        if flows or reuse is not None:
-            self.parking = Parking(units, remote, conditions=conditions, waits=waits, children=children, reuse=reuse)
+        self.attempts = Attempts(units, remote, self._steps, parts)
+        self.parking = Parking(units, remote, parts) if flows or self.reuse is not None else None
         self.steps, self.resolved_steps = units.steps, units.resolved_steps
         self.units, self.resolved_units = units.units, units.resolved_units
         self.output_budget, self.results_in_memory = units.output_budget, units.results_in_memory
@@ -257,7 +255,7 @@ class Run:
     def _rebuild(self) -> None:
         """Compute the sets of all parts from the statuses of steps and items."""
         self._units.rebuild()
-        for part in (self.conditions, self.waits, self.items, self.children, self.reuse):
+        for part in self._parts:
             if part is not None:
                 part.rebuild()
 
@@ -315,7 +313,7 @@ class Run:
             self._end.finish_if_done(decision, now)
 
     def _held_back(self, decision: Decision, input_: HeldBack, now: datetime) -> None:
-        if not self.attempts.is_present(input_):
+        if self.attempts.present(input_) is None:
             return
         stops = input_.until is None and self._end.stop_for_budget(decision, input_, now)
         self.attempts.hold_back(decision, input_, now)
@@ -371,7 +369,7 @@ class Run:
             self._end.finish_if_open(decision, now)
 
     def _end_by_hand(self, decision: Decision, input_: EndByHand, now: datetime) -> None:
-        if ByHand(self._units, self._steps, self.conditions, self.items, self.children).end(decision, input_, now):
+        if ByHand(self._units, self._steps, self._parts).end(decision, input_, now):
             self._rebuild()
         self._end.finish_if_open(decision, now)
 

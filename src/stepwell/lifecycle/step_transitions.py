@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -25,26 +25,22 @@ from stepwell.lifecycle.waits import WaitEnd, Waits
 _COMPLETED, _COMPLETED_EVENT = StepStatus.COMPLETED, EventType.STEP_COMPLETED  # hot path, see `run_if`
 
 
+class FlowParts(NamedTuple):
+    """The parts of a `Run` that are None if no step of the workflow needs them."""
+
+    conditions: Conditions | None
+    waits: Waits | None
+    items: Items | None
+    children: Children | None
+    reuse: ReuseChecks | None
+
+
 class StepTransitions:
-    """The part of a `Run` that changes the statuses of steps and items. Of the others only `ByHand` decides some.
+    """The part of a `Run` that changes the statuses of steps and items. Of the others only `ByHand` decides some."""
 
-    *conditions*, *waits*, *items*, *children* and *reuse* are None if the workflow has none.
-    """
-
-    def __init__(
-        self,
-        units: Units,
-        remote: RemoteTransitions,
-        *,
-        conditions: Conditions | None,
-        waits: Waits | None,
-        items: Items | None,
-        children: Children | None,
-        reuse: ReuseChecks | None = None,
-    ) -> None:
+    def __init__(self, units: Units, remote: RemoteTransitions, parts: FlowParts) -> None:
         self._units, self._remote = units, remote
-        self._conditions, self._waits, self._items, self._children = conditions, waits, items, children
-        self._reuse = reuse
+        self._conditions, self._waits, self._items, self._children, self._reuse = parts
 
     # Begin
 
