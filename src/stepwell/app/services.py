@@ -179,7 +179,7 @@ def _build_limits(
         _upload_limits(settings),
         stores.database.definitions,
         DefinitionLimits(names, versions, settings.definition_quota_bytes),
-        budgets=_budget_reader(process, stores),
+        _budget_reader(process, stores),
     )
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from stepwell.contract.enums import ProviderType
 from stepwell.engine.attempts.budget_keeper import BudgetKeeper
@@ -42,24 +42,18 @@ class PollIntervals(Struct, frozen=True):
         return self.own.get(provider, self.usual)
 
 
-class RemoteJobs:
+class RemoteJobs(Struct, eq=False):
     """The jobs of this process. *answer_s* is how long a call to a provider takes at most."""
 
-    def __init__(
-        self,
-        store: WorkflowStore,
-        clock: Clock,
-        intervals: PollIntervals,
-        prices: PriceList,
-        answer_s: float,
-        lease: LeaseTerm,
-        *,
-        budgets: BudgetKeeper,
-    ) -> None:
-        self._store, self.prices, self.lease, self.budgets = store, prices, lease, budgets
-        self.clock, self.intervals, self.answer_s = clock, intervals, answer_s
-        self._submitting: Counter[str] = Counter()  # requests that are being submitted, by digest
-        self._job_owner: dict[tuple[ProviderType, str], UUID] = {}  # task ids; the jobs may not be committed yet
+    _store: WorkflowStore
+    clock: Clock
+    intervals: PollIntervals
+    prices: PriceList
+    answer_s: float
+    lease: LeaseTerm
+    budgets: BudgetKeeper
+    _submitting: Counter[str] = field(default_factory=Counter)  # requests that are being submitted, by digest
+    _job_owner: dict[tuple[ProviderType, str], UUID] = {}  # task ids; the jobs may not be committed yet
 
     async def until_may_send(self) -> None:
         """Wait until this process has a lease again."""

@@ -13,6 +13,7 @@ from functools import partial
 from uuid import UUID
 
 from anyio import CancelScope
+from msgspec import Struct
 
 from stepwell.contract.enums import TaskStatus
 from stepwell.engine.attempts.attempt_control import AttemptControl
@@ -27,25 +28,20 @@ from stepwell.lifecycle.inputs import HeldBack, Input
 from stepwell.lifecycle.model import Task
 
 
-class AttemptTasks:
+class AttemptTasks(Struct, eq=False):
     """Runs attempts. The workflows keep them, in `ActiveWorkflow.attempts`.
 
     *apply* applies an input to a workflow, and returns whether that has changed anything. *ended* is called when the
     asyncio task of an attempt has ended.
     """
 
-    def __init__(
-        self,
-        runner: AttemptRunner,
-        step_queue: StepQueue,
-        dispatcher: StepDispatcher,
-        checkpointer: Checkpointer,
-        tasks: SupervisedTasks,
-        apply: Callable[[ActiveWorkflow, Input], bool],
-        ended: Callable[[ActiveWorkflow, UUID], None],
-    ) -> None:
-        self._runner, self._step_queue, self._dispatcher, self._tasks = runner, step_queue, dispatcher, tasks
-        self._checkpointer, self._apply, self._ended = checkpointer, apply, ended
+    _runner: AttemptRunner
+    _step_queue: StepQueue
+    _dispatcher: StepDispatcher
+    _checkpointer: Checkpointer
+    _tasks: SupervisedTasks
+    _apply: Callable[[ActiveWorkflow, Input], bool]
+    _ended: Callable[[ActiveWorkflow, UUID], None]
 
     def begin(self, workflow: ActiveWorkflow, task: Task, prepared: PreparedAttempt) -> None:
         """Begin to run an attempt that has a slot."""

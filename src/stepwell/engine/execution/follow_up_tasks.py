@@ -12,6 +12,7 @@ from functools import partial
 from uuid import UUID
 
 from anyio import move_on_after
+from msgspec import Struct
 
 from stepwell.contract.enums import CancelReceipt
 from stepwell.engine.attempts.attempt_control import AttemptControl
@@ -22,23 +23,18 @@ from stepwell.lifecycle.inputs import FollowUpEnded, Input
 from stepwell.ports.clock import Clock
 
 
-class FollowUpTasks:
+class FollowUpTasks(Struct, eq=False):
     """Runs follow-ups. The workflows keep them, in `ActiveWorkflow.follow_ups`.
 
     *apply* applies an input to a workflow. *make_control* makes the control of an attempt of a workflow.
     """
 
-    def __init__(
-        self,
-        runner: AttemptRunner,
-        clock: Clock,
-        tasks: SupervisedTasks,
-        apply: Callable[[ActiveWorkflow, Input], bool],
-        make_control: Callable[[ActiveWorkflow], AttemptControl],
-    ) -> None:
-        self._runner, self._clock, self._tasks = runner, clock, tasks
-        self._apply, self._make_control = apply, make_control
-        self.closed = False  # for good: no follow-up begins any more
+    _runner: AttemptRunner
+    _clock: Clock
+    _tasks: SupervisedTasks
+    _apply: Callable[[ActiveWorkflow, Input], bool]
+    _make_control: Callable[[ActiveWorkflow], AttemptControl]
+    closed: bool = False  # for good: no follow-up begins any more
 
     def begin(self, workflow: ActiveWorkflow, position: int, task_id: UUID) -> None:
         """Begin to follow the attempt up, unless an asyncio task already does."""

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 
 import structlog
+from msgspec import Struct
 
 from stepwell.basics.errors import Unavailable
 from stepwell.engine.execution.breaker_messages import BREAKERS, BreakerMessages
@@ -22,20 +23,15 @@ from stepwell.runtime.outages import OUTAGE_RETRY_S
 log = structlog.get_logger()
 
 
-class PeerMessages:
+class PeerMessages(Struct, eq=False):
     """Receives the messages of other processes. *commands* get the notifications about commands and sub-workflows."""
 
-    def __init__(
-        self,
-        coordination: Coordination,
-        claims: ClaimRequests,
-        limits: LimitDivider,
-        queue: WorkflowQueue,
-        breakers: BreakerMessages,
-        commands: Sequence[CommandListener],
-    ) -> None:
-        self._coordination, self._claims, self._limits = coordination, claims, limits
-        self._queue, self._breakers, self._commands = queue, breakers, commands
+    _coordination: Coordination
+    _claims: ClaimRequests
+    _limits: LimitDivider
+    _queue: WorkflowQueue
+    _breakers: BreakerMessages
+    _commands: Sequence[CommandListener]
 
     async def run(self) -> None:
         """Receive until cancelled, once there can be other processes."""

@@ -50,20 +50,15 @@ _FILES_AT_ONCE = 8
 _FILE_S = 30.0
 
 
-class ReuseFinder:
+class ReuseFinder(Struct, eq=False):
     """Finds results for units of a workflow."""
 
-    def __init__(
-        self,
-        evaluator: FlowEvaluator,
-        fingerprints: Fingerprints,
-        store: WorkflowStore,
-        artifacts: Artifacts,
-        memory: MemoryGovernor,
-    ) -> None:
-        self.evaluator, self._fingerprints, self._store = evaluator, fingerprints, store
-        self._artifacts, self._memory = artifacts, memory
-        self._files = CapacityLimiter(_FILES_AT_ONCE)
+    evaluator: FlowEvaluator
+    _fingerprints: Fingerprints
+    _store: WorkflowStore
+    _artifacts: Artifacts
+    _memory: MemoryGovernor
+    _files: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_FILES_AT_ONCE))
 
     async def find(
         self,

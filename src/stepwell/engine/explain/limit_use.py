@@ -72,21 +72,14 @@ def _refusal(key: CredentialStatus) -> str:
     return f"key refused since {at}: set {credential_setting(key.name)}"
 
 
-class TenantLimitsReader:
-    def __init__(
-        self,
-        workflows: WorkflowAdmission,
-        steps: StepQueue,
-        uploads: Uploads,
-        upload_limits: UploadLimits,
-        definitions: Definitions,
-        definition_limits: DefinitionLimits,
-        *,
-        budgets: BudgetReader,
-    ) -> None:
-        self._workflows, self._steps = workflows, steps
-        self._uploads, self._upload_limits = uploads, upload_limits
-        self._definitions, self.of_definitions, self._budgets = definitions, definition_limits, budgets
+class TenantLimitsReader(Struct, eq=False):
+    _workflows: WorkflowAdmission
+    _steps: StepQueue
+    _uploads: Uploads
+    _upload_limits: UploadLimits
+    _definitions: Definitions
+    of_definitions: DefinitionLimits
+    _budgets: BudgetReader
 
     async def read(self, tenant: str | None) -> Limits:
         """Return the limits and use of *tenant*. Raises `Unavailable`."""

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from msgspec import Struct, structs
+from msgspec import Struct, field, structs
 
 from stepwell.basics.errors import InvalidRequest, InvalidTransition
 from stepwell.basics.strict_json.normalise import Handling
@@ -63,22 +63,17 @@ class _Budget(Struct):
         self.units -= units
 
 
-class NestedDryRuns:
+class NestedDryRuns(Struct, eq=False):
     """Adds the sub-workflows to dry runs, at any depth."""
 
-    def __init__(
-        self,
-        reader: WorkflowReader,
-        store: WorkflowStore,
-        task_files: TaskFiles,
-        catalog: ProviderCatalog,
-        clock: Clock,
-        owner: UUID,
-        new_id: NewId,
-    ) -> None:
-        self._reader, self._store, self._task_files, self._catalog = reader, store, task_files, catalog
-        self._clock, self._owner, self._new_id = clock, owner, new_id
-        self._turns = FairTurns(_AT_ONCE, 1)
+    _reader: WorkflowReader
+    _store: WorkflowStore
+    _task_files: TaskFiles
+    _catalog: ProviderCatalog
+    _clock: Clock
+    _owner: UUID
+    _new_id: NewId
+    _turns: FairTurns = field(default_factory=lambda: FairTurns(_AT_ONCE, 1))
 
     async def add(
         self, scope: TenantScope, root_id: UUID, forecast: VerbForecast, budget: _Budget | None = None

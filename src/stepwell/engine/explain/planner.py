@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from msgspec import structs
+from msgspec import Struct, structs
 
 from stepwell.basics.strict_json.normalise import Handling
 from stepwell.basics.tenancy import TenantScope
@@ -29,17 +29,12 @@ from stepwell.runtime.offloop import off_loop, off_loop_if_large
 log = structlog.get_logger()
 
 
-class Planner:
-    def __init__(
-        self,
-        providers: Providers,
-        prices: PriceList,
-        health: ModelHealth,
-        catalog: ProviderCatalog,
-        reuse: ReuseForecaster,
-    ) -> None:
-        self._providers, self._prices, self._health, self._catalog = providers, prices, health, catalog
-        self._reuse = reuse
+class Planner(Struct, eq=False):
+    _providers: Providers
+    _prices: PriceList
+    _health: ModelHealth
+    _catalog: ProviderCatalog
+    _reuse: ReuseForecaster
 
     async def plan(self, scope: TenantScope, tenant: str | None, validated: ValidatedWorkflow) -> WorkflowPlan:
         """Return what a run of *tenant* of a valid definition would involve.

@@ -7,7 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from msgspec import Struct, json, structs
+from msgspec import Struct, field, json, structs
 
 from stepwell.basics.errors import AttemptError, InvalidRequest
 from stepwell.basics.strict_json.normalise import Handling
@@ -45,23 +45,18 @@ class _Ancestry(Struct, frozen=True):
     depth: int
 
 
-class ChildBuilder:
+class ChildBuilder(Struct, eq=False):
     """Validates and builds sub-workflows to be stored."""
 
-    def __init__(
-        self,
-        children: StoredChildren,
-        catalog: ProviderCatalog,
-        inputs: InputsChecker,
-        expressions: ExpressionEvaluator,
-        secrets: WebhookSecrets,
-        clock: Clock,
-        new_id: NewId,
-    ) -> None:
-        self._children, self._catalog, self._inputs, self._expressions = children, catalog, inputs, expressions
-        self._secrets, self._clock, self._new_id = secrets, clock, new_id
-        self._ancestries: WeakKeyDictionary[ActiveWorkflow, _Ancestry] = WeakKeyDictionary()
-        self._turns = FairTurns(_BUILT_AT_ONCE, 1)
+    _children: StoredChildren
+    _catalog: ProviderCatalog
+    _inputs: InputsChecker
+    _expressions: ExpressionEvaluator
+    _secrets: WebhookSecrets
+    _clock: Clock
+    _new_id: NewId
+    _ancestries: WeakKeyDictionary[ActiveWorkflow, _Ancestry] = field(default_factory=WeakKeyDictionary)
+    _turns: FairTurns = field(default_factory=lambda: FairTurns(_BUILT_AT_ONCE, 1))
 
     async def build(
         self, parent: ActiveWorkflow, child_id: UUID, task: Task, inputs: Mapping[str, Any]
