@@ -12,34 +12,63 @@ What must hold:
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from functools import partial
-
-from msgspec import Struct, field
+from typing import Generic, TypeVar
 
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.item_memory import ItemMemory
-from stepwell.engine.execution.reuse_checks import OpenReuseChecks, ReuseFinder
+from stepwell.engine.execution.reuse_checks import ReuseFinder, batches
 from stepwell.engine.execution.supervised_tasks import SupervisedTasks
 from stepwell.lifecycle.effects import CheckReuse, Evaluate
 from stepwell.lifecycle.inputs import Input
 
+R = TypeVar("R")
+
 _AT_ONCE = 100  # evaluations in one iteration of the event loop: some 10 ms
 
 
-class _Requests(Struct):
-    """The requests of one workflow that wait for its asyncio task, by position: a later one replaces the one before."""
+class _Requests(Generic[R]):
+    """The requests of workflows in memory, and an asyncio task for each workflow that has some.
 
-    waiting: dict[int, Evaluate] = field(default_factory=dict)
-    asyncio_task: asyncio.Task[None] | None = None
+    *handle* removes some requests of a workflow, and serves them. They are by position.
+    """
+
+    def __init__(
+        self, tasks: SupervisedTasks, name: str, handle: Callable[[ActiveWorkflow, dict[int, R]], Awaitable[None]]
+    ) -> None:
+        self._tasks, self._name, self._handle = tasks, name, handle
+        self._open: dict[ActiveWorkflow, tuple[dict[int, R], asyncio.Task[None]]] = {}
+
+    def add(self, workflow: ActiveWorkflow, position: int, request: R) -> None:
+        """Add a request, which replaces the one of the position before."""
+        if workflow not in self._open:
+            waiting = dict[int, R]()
+            work, name = self._run(workflow, waiting), f"{self._name} of {workflow.workflow_id}"
+            self._open[workflow] = waiting, self._tasks.spawn(work, name)
+        self._open[workflow][0][position] = request
+
+    def discard(self, workflow: ActiveWorkflow, position: int) -> None:
+        if workflow in self._open:
+            self._open[workflow][0].pop(position, None)
+
+    def end(self, workflow: ActiveWorkflow) -> None:
+        """Drop the requests of a workflow. The next process that has it makes them again."""
+        if workflow in self._open:
+            self._open.pop(workflow)[1].cancel()
+
+    async def _run(self, workflow: ActiveWorkflow, waiting: dict[int, R]) -> None:
+        while waiting:
+            await self._handle(workflow, waiting)
+            await asyncio.sleep(0)
+        self._open.pop(workflow, None)  # no request comes between the last check and this
 
 
 class FlowEvaluations:
-    """The open evaluations of all workflows in memory.
+    """The open evaluations of all workflows in memory, and their checks for reuse.
 
     *apply* applies an input to a workflow, and *apply_and_start* also starts the steps that may start now.
-    The checks of *reuse* end with the evaluations.
     """
 
     def __init__(
@@ -50,10 +79,10 @@ class FlowEvaluations:
         apply_and_start: Callable[[ActiveWorkflow, Input], bool],
         item_memory: ItemMemory,
     ) -> None:
-        self._item_memory = item_memory
-        self._evaluator, self._reuse_checks = reuse.evaluator, OpenReuseChecks(reuse, tasks, apply_and_start)
-        self._tasks, self._apply, self._apply_and_start = tasks, apply, apply_and_start
-        self._open: dict[ActiveWorkflow, _Requests] = {}
+        self._reuse, self._evaluator, self._item_memory = reuse, reuse.evaluator, item_memory
+        self._apply, self._apply_and_start = apply, apply_and_start
+        self._evaluations = _Requests[Evaluate](tasks, "evaluations", self._evaluate_next)
+        self._reuse_checks = _Requests[CheckReuse](tasks, "reuse checks", self._check_next)
         self._evaluated = 0  # in this iteration of the event loop
         self.closed = False  # for good: nothing is evaluated any more
 
@@ -61,50 +90,40 @@ class FlowEvaluations:
         """Evaluate at once if that is quick, otherwise in the workflow's asyncio task."""
         if self.closed:
             return
-        requests = self._open.get(workflow)
-        if requests is not None:
-            requests.waiting.pop(request.position, None)
+        self._evaluations.discard(workflow, request.position)
         waits = request.items and not self._item_memory.has_room(workflow)
         if self._may_evaluate_now() and not waits and (result := self._evaluator.evaluate_here(workflow, request)):
             self._apply(workflow, result)
-            return
-        if requests is None:
-            requests = self._open[workflow] = _Requests()
-            work, name = self._run(workflow, requests), f"evaluations of {workflow.workflow_id}"
-            requests.asyncio_task = self._tasks.spawn(work, name, partial(self._ended, workflow, requests))
-        requests.waiting[request.position] = request
+        else:
+            self._evaluations.add(workflow, request.position, request)
 
     def begin_reuse_check(self, workflow: ActiveWorkflow, check: CheckReuse) -> None:
+        """Check in the workflow's asyncio task. Those that begin together are assigned together."""
         if not self.closed:
-            self._reuse_checks.begin(workflow, check)
+            self._reuse_checks.add(workflow, check.position, check)
 
     def end(self, workflow: ActiveWorkflow) -> None:
-        """Drop the evaluations of a workflow. The next process that has it begins them again."""
+        """Drop the evaluations and checks of a workflow."""
+        self._evaluations.end(workflow)
         self._reuse_checks.end(workflow)
-        if (requests := self._open.pop(workflow, None)) is not None and requests.asyncio_task is not None:
-            requests.asyncio_task.cancel()
 
-    async def _run(self, workflow: ActiveWorkflow, requests: _Requests) -> None:
-        while requests.waiting:
-            position = next(iter(requests.waiting))
-            if requests.waiting[position].items and not self._item_memory.has_room(workflow):
-                await self._item_memory.until_room(workflow)
-            if (request := requests.waiting.pop(position, None)) is None:  # a newer request was handled meanwhile
-                continue
-            result = self._evaluator.evaluate_here(workflow, request)
-            if result is None:
-                with self._item_memory.evaluating(workflow) if request.items else nullcontext():
-                    result = await self._evaluator.evaluate(workflow, request)
-            self._apply_and_start(workflow, result)
-            await asyncio.sleep(0)
-        if self._open.get(workflow) is requests:  # no request comes between the last check and this
-            del self._open[workflow]
+    async def _evaluate_next(self, workflow: ActiveWorkflow, waiting: dict[int, Evaluate]) -> None:
+        position = next(iter(waiting))
+        if waiting[position].items and not self._item_memory.has_room(workflow):
+            await self._item_memory.until_room(workflow)
+        if (request := waiting.pop(position, None)) is None:  # a newer request was handled meanwhile
+            return
+        result = self._evaluator.evaluate_here(workflow, request)
+        if result is None:
+            with self._item_memory.evaluating(workflow) if request.items else nullcontext():
+                result = await self._evaluator.evaluate(workflow, request)
+        self._apply_and_start(workflow, result)
 
-    def _ended(self, workflow: ActiveWorkflow, requests: _Requests, asyncio_task: asyncio.Task[None]) -> None:
-        if self._open.get(workflow) is requests:
-            del self._open[workflow]
-        if not asyncio_task.cancelled():
-            asyncio_task.result()
+    async def _check_next(self, workflow: ActiveWorkflow, waiting: dict[int, CheckReuse]) -> None:
+        some = next(batches(workflow, waiting.values()))
+        for check in some:
+            del waiting[check.position]
+        await self._reuse.find(workflow, some, partial(self._apply_and_start, workflow))
 
     def _may_evaluate_now(self) -> bool:
         if not self._evaluated:

@@ -66,5 +66,3 @@ class FollowUpTasks(Struct, eq=False):
     def _ended(self, workflow: ActiveWorkflow, task_id: UUID, asyncio_task: asyncio.Task[None]) -> None:
         if (follow_up := workflow.follow_ups.get(task_id)) is not None and follow_up.asyncio_task is asyncio_task:
             del workflow.follow_ups[task_id]
-        if not asyncio_task.cancelled():
-            asyncio_task.result()

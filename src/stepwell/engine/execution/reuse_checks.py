@@ -31,9 +31,8 @@ from stepwell.engine.attempts.expression_evaluator import EVALUATION_RETRY_S, EV
 from stepwell.engine.attempts.fingerprints import Fingerprints
 from stepwell.engine.attempts.flow_evaluator import FlowEvaluator
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.engine.execution.supervised_tasks import SupervisedTasks
 from stepwell.lifecycle.effects import CheckReuse
-from stepwell.lifecycle.inputs import Input, ReuseChecked
+from stepwell.lifecycle.inputs import ReuseChecked
 from stepwell.lifecycle.model import ItemState, Reused, UnitKey
 from stepwell.lifecycle.records import EarlierResult
 from stepwell.ports.artifacts import Artifacts
@@ -281,53 +280,6 @@ def _found(position: int, number: int, earlier: EarlierResult, result: bytes) ->
         outputs=_named_outputs(earlier, result),
     )
     return ReuseChecked(position, number, reused, result)
-
-
-class _Requests(Struct):
-    """The checks of one workflow that wait for its asyncio task, by position: a later one replaces the one before."""
-
-    waiting: dict[int, CheckReuse] = field(default_factory=dict)
-    asyncio_task: asyncio.Task[None] | None = None
-
-
-class OpenReuseChecks:
-    """The open checks of all workflows in memory. *apply* applies an input, and starts the steps that may start now."""
-
-    def __init__(
-        self, finder: ReuseFinder, tasks: SupervisedTasks, apply: Callable[[ActiveWorkflow, Input], bool]
-    ) -> None:
-        self.finder, self._tasks, self._apply = finder, tasks, apply
-        self._open: dict[ActiveWorkflow, _Requests] = {}
-
-    def begin(self, workflow: ActiveWorkflow, check: CheckReuse) -> None:
-        """Check in the workflow's asyncio task. Those that begin together are assigned together."""
-        requests = self._open.get(workflow)
-        if requests is None:
-            requests = self._open[workflow] = _Requests()
-            work, name = self._run(workflow, requests), f"reuse checks of {workflow.workflow_id}"
-            requests.asyncio_task = self._tasks.spawn(work, name, partial(self._ended, workflow, requests))
-        requests.waiting[check.position] = check
-
-    def end(self, workflow: ActiveWorkflow) -> None:
-        """Drop the checks of a workflow. The next process that has it begins them again."""
-        if (requests := self._open.pop(workflow, None)) is not None and requests.asyncio_task is not None:
-            requests.asyncio_task.cancel()
-
-    async def _run(self, workflow: ActiveWorkflow, requests: _Requests) -> None:
-        while requests.waiting:
-            some = next(batches(workflow, requests.waiting.values()))
-            for check in some:
-                del requests.waiting[check.position]
-            await self.finder.find(workflow, some, partial(self._apply, workflow))
-            await asyncio.sleep(0)
-        if self._open.get(workflow) is requests:  # no check comes between the last look and this
-            del self._open[workflow]
-
-    def _ended(self, workflow: ActiveWorkflow, requests: _Requests, asyncio_task: asyncio.Task[None]) -> None:
-        if self._open.get(workflow) is requests:
-            del self._open[workflow]
-        if not asyncio_task.cancelled():
-            asyncio_task.result()
 
 
 def batches(workflow: ActiveWorkflow, checks: Iterable[CheckReuse]) -> Iterator[Sequence[CheckReuse]]:

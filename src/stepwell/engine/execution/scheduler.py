@@ -142,8 +142,8 @@ class Scheduler:
 
     def _begin(self) -> None:
         self.started.set()
-        _ = self.tasks.spawn(self.loop_lag.run(), "loop lag", _result_of)
-        self._checkpoints = self.tasks.spawn(self.checkpointer.run(), "checkpointer", _result_of)
+        _ = self.tasks.spawn(self.loop_lag.run(), "loop lag")
+        self._checkpoints = self.tasks.spawn(self.checkpointer.run(), "checkpointer")
 
     # Workflows come and go
 
@@ -476,9 +476,3 @@ class Scheduler:
         workflow.quiet.set()
         if self.leaving.remove(workflow) and workflow.lost:
             self._claims.request_lost(workflow.workflow_id, workflow.refusals)
-
-
-def _result_of(asyncio_task: asyncio.Task[None]) -> None:
-    """Raise the exception of a task that runs as long as the process, unless it was cancelled."""
-    if not asyncio_task.cancelled():
-        asyncio_task.result()

@@ -20,7 +20,10 @@ class SupervisedTasks:
             await self._broken
 
     def spawn(
-        self, work: Coroutine[Any, Any, None], name: str, done: Callable[[asyncio.Task[None]], object]
+        self,
+        work: Coroutine[Any, Any, None],
+        name: str,
+        done: Callable[[asyncio.Task[None]], object] = lambda _: None,
     ) -> asyncio.Task[None]:
         """Run *work* in the group, and call *done* with its asyncio task at its end."""
         assert self._group is not None
