@@ -16,9 +16,9 @@ What must hold:
 - All evaluations of one workflow in child processes are bounded together.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from anyio import Lock, fail_after, sleep
 from anyio.lowlevel import checkpoint
@@ -40,8 +40,9 @@ from stepwell.definition.mapping.input_mapping import mapping_label
 from stepwell.definition.mapping.work_budget import MAX_STEP_WORK, MAX_WORKFLOW_WORK, WorkBudget, WorkExceeded
 from stepwell.runtime.child_processes import ChildProcessFailed, ChildProcessPool
 
-EVALUATION_TRIES = 3  # of callers, if a child process dies or has no result in time
-EVALUATION_RETRY_S = 0.5
+T = TypeVar("T")
+
+_TRIES, _RETRY_S = 3, 0.5  # if a child process dies or has no result in time
 _LOOP_WORK = 4_000  # for the mappings of one step, at most about 2 ms
 _FREE_WORK = 100  # no more than the rest of a step costs, so nobody counts it
 _LIGHT_WORK = 100_000
@@ -193,6 +194,19 @@ class ExpressionEvaluator:
         except ChildProcessFailed as error:
             raise Unavailable(f"The expressions could not be checked: {error}.") from error
         return checked
+
+
+async def with_tries(evaluate: Callable[[], Awaitable[T]]) -> T:
+    """Return the result of *evaluate*, which may fail because a child process dies. Then it is called again."""
+    tries = _TRIES
+    while True:
+        tries -= 1
+        try:
+            return await evaluate()
+        except AttemptError as error:
+            if not tries or not error.retryable:
+                raise
+        await sleep(_RETRY_S)
 
 
 def _check_request(expressions: Sequence[str]) -> list[bytes]:

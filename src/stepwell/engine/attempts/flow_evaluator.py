@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
-from anyio import sleep
 from msgspec import UNSET, Raw, Struct, json
 from msgspec.structs import replace
 
@@ -45,12 +44,7 @@ from stepwell.engine.attempts.attempt_inputs import (
 )
 from stepwell.engine.attempts.attempt_memory import AttemptMemory, grow_for_inputs
 from stepwell.engine.attempts.attempt_outcomes import error_text
-from stepwell.engine.attempts.expression_evaluator import (
-    EVALUATION_RETRY_S,
-    EVALUATION_TRIES,
-    ExpressionEvaluator,
-    WorkAccount,
-)
+from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator, WorkAccount, with_tries
 from stepwell.lifecycle.effects import Evaluate
 from stepwell.lifecycle.inputs import Evaluated, RunVerdict
 from stepwell.ports.clock import Clock, NewId
@@ -96,16 +90,15 @@ class FlowEvaluator(Struct, eq=False):
 
     async def evaluate(self, context: AttemptContext, request: Evaluate) -> Evaluated:
         """Return the result. It may take a child process, which is tried again if that dies."""
-        tries = EVALUATION_TRIES
-        while True:
-            tries -= 1
-            try:
-                with self._memory.reservation(context.tenant) as reservation:
-                    return await self._evaluate(context, request, reservation)
-            except Exception as error:  # noqa: BLE001 - the result reports it
-                if not tries or not isinstance(error, AttemptError) or not error.retryable:
-                    return _failed_by(error, context, request)
-            await sleep(EVALUATION_RETRY_S)
+
+        async def evaluate() -> Evaluated:
+            with self._memory.reservation(context.tenant) as reservation:
+                return await self._evaluate(context, request, reservation)
+
+        try:
+            return await with_tries(evaluate)
+        except Exception as error:  # noqa: BLE001 - the result reports it
+            return _failed_by(error, context, request)
 
     async def _evaluate(self, context: AttemptContext, request: Evaluate, memory: MemoryReservation) -> Evaluated:
         position = request.position
@@ -272,19 +265,10 @@ async def verdict_of_run(
         await memory.take(decoded_size(result))
         values = evaluator.evaluate_here((), {}, expressions)
     if values is None:
-        values = [json.decode(value) for value in await _evaluate_in_process(evaluator, account, expressions)]
-    return RunVerdict(is_true(values[0]), score_of(values[1]) if len(values) > 1 else None)
-
-
-async def _evaluate_in_process(
-    evaluator: ExpressionEvaluator, account: WorkAccount, expressions: StepExpressions
-) -> list[bytes]:
-    decoded, tries = [True] * len(expressions.texts), EVALUATION_TRIES
-    while True:
-        tries -= 1
+        decoded = [True] * len(expressions.texts)
         try:
-            return await evaluator.evaluate(account, (), decoded, {}, expressions)
+            encoded = await with_tries(lambda: evaluator.evaluate(account, (), decoded, {}, expressions))
         except AttemptError as error:
-            if not tries or not error.retryable:
-                raise AttemptError(str(error), retryable=False, provider_fault=False) from error
-        await sleep(EVALUATION_RETRY_S)
+            raise AttemptError(str(error), retryable=False, provider_fault=False) from error
+        values = [json.decode(value) for value in encoded]
+    return RunVerdict(is_true(values[0]), score_of(values[1]) if len(values) > 1 else None)

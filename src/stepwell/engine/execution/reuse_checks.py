@@ -17,7 +17,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import structlog
 from anyio import CapacityLimiter, sleep
@@ -27,7 +26,7 @@ from stepwell.basics.artifacts import named_paths
 from stepwell.basics.errors import ArtifactError, ArtifactGone, AttemptError
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.tasks import Output
-from stepwell.engine.attempts.expression_evaluator import EVALUATION_RETRY_S, EVALUATION_TRIES
+from stepwell.engine.attempts.expression_evaluator import with_tries
 from stepwell.engine.attempts.fingerprints import Fingerprints
 from stepwell.engine.attempts.flow_evaluator import FlowEvaluator
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
@@ -135,8 +134,9 @@ class ReuseFinder(Struct, eq=False):
         provider, definition = workflow.provider(position), workflow.definition(position)
         if provider is None or not workflow.earlier:
             return None
-        inputs = await self._inputs(workflow, position)
-        if inputs is None:
+        try:
+            inputs = await with_tries(partial(self.evaluator.inputs, workflow, position))
+        except AttemptError:
             return None
         fallback = workflow.on_fallback(position)
         fingerprint = await self._fingerprints.of(workflow, position, provider, inputs, fallback=fallback)
@@ -195,17 +195,6 @@ class ReuseFinder(Struct, eq=False):
             work = await self._work(workflow, position)
             earlier.works[key] = None if work is None else work.fingerprint
         return earlier.works[key] == result.fingerprint
-
-    async def _inputs(self, workflow: ActiveWorkflow, position: int) -> dict[str, Any] | None:
-        tries = EVALUATION_TRIES
-        while True:
-            tries -= 1
-            try:
-                return await self.evaluator.inputs(workflow, position)
-            except AttemptError as error:
-                if not tries or not error.retryable:
-                    return None
-            await sleep(EVALUATION_RETRY_S)
 
     async def _take(
         self, workflow: ActiveWorkflow, some: Mapping[int, EarlierResult], *, takes: bool
