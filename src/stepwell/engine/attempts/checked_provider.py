@@ -7,7 +7,7 @@ What must hold:
 - No exception leaves that would end more than the attempt.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,6 +16,7 @@ from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import asdict, replace
 
 from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown, paid_for
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.tasks import Cost
 from stepwell.lifecycle.model import Sent
 from stepwell.ports.providers import (
@@ -26,6 +27,7 @@ from stepwell.ports.providers import (
     Job,
     JobState,
     JobStatus,
+    Providers,
     RemoteProvider,
     Request,
 )
@@ -171,3 +173,16 @@ class CheckedProvider:
 
 def _unusable(message: str) -> AttemptError:
     return AttemptError(message, retryable=False)
+
+
+def checked_model(
+    providers: Providers, kind: ProviderType, task_type: TaskType, config: Mapping[str, Any], action: str
+) -> str | None:
+    """Return the model that an attempt would use. None if its provider isn't configured any more, or has a bug."""
+    try:
+        with contained():
+            model = providers[kind].model(task_type, config)
+        return convert(model, str)
+    except Exception:  # the attempt reports it
+        log.exception("provider.no_model", action=action, provider=kind)
+        return None

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Protocol
 
-import structlog
-from msgspec import Struct, convert
+from msgspec import Struct
 
 from stepwell.basics.artifacts import is_meant_as_artifact, parse_artifact_path
 from stepwell.basics.data_uris import decode_data
@@ -22,11 +21,9 @@ from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.tasks import Output
 from stepwell.definition.provider_descriptors import SHARED_MEMBERS, ProviderDescriptor
 from stepwell.engine.attempts.attempt_inputs import AttemptContext, provider_config
+from stepwell.engine.attempts.checked_provider import checked_model
 from stepwell.ports.providers import Providers
-from stepwell.runtime.containment import contained
 from stepwell.runtime.offloop import off_loop_if_large
-
-log = structlog.get_logger()
 
 _DATA_URI = "data:"
 
@@ -78,13 +75,7 @@ class Fingerprints(Struct, frozen=True):
         """Return the model that does the work; None if it is done here or on workers of this service."""
         if self._providers.works_here(provider) or self._providers.on_workers(provider):
             return None
-        try:
-            with contained():
-                model = self._providers[provider].model(task_type, config)
-            return convert(model, str)
-        except Exception:  # not configured any more, or a bug: the attempt reports it
-            log.exception("provider.no_model", action="fingerprint", provider=provider)
-            return None
+        return checked_model(self._providers, provider, task_type, config, "fingerprint")
 
 
 def _fingerprint(head: Mapping[str, Any], digests: Mapping[str, str | None], inputs: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import structlog
 from anyio import sleep_forever
-from msgspec import UNSET, Struct, convert
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from stepwell.basics.errors import ArtifactError, ArtifactGone, AttemptError, MissingProvider
@@ -41,7 +41,7 @@ from stepwell.engine.attempts.attempt_io import AttemptProcesses, BoundAttemptIO
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
 from stepwell.engine.attempts.attempt_outcomes import encoded_inputs, encoded_result, failure, outcome_of_error
 from stepwell.engine.attempts.budget_keeper import NoRoom
-from stepwell.engine.attempts.checked_provider import CheckedProvider
+from stepwell.engine.attempts.checked_provider import CheckedProvider, checked_model
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.attempts.fingerprints import Fingerprints
 from stepwell.engine.attempts.flow_evaluator import verdict_of_run
@@ -64,7 +64,6 @@ from stepwell.lifecycle.model import Task
 from stepwell.ports.providers import AnswerMemory, Attempt, Finished, Providers
 from stepwell.ports.storage import WorkflowStore
 from stepwell.rules.access.signed_urls import CallbackUrls
-from stepwell.runtime.containment import contained
 from stepwell.runtime.memory import FREE_BYTES, MemoryGovernor
 
 log = structlog.get_logger()
@@ -177,14 +176,9 @@ class AttemptRunner:
         provider = resolved.fallback if on_fallback else resolved.provider
         if provider is None or self._providers.works_here(provider):
             return None
-        try:
-            config = provider_config(context, position, on_fallback=on_fallback)
-            with contained():
-                model = self._providers[provider].model(resolved.task_type, config)
-            return ModelKey(provider, convert(model, str))
-        except Exception:  # not configured any more, or a bug: the attempt reports it
-            log.exception("provider.no_model", action="attempt", provider=provider)
-            return None
+        config = provider_config(context, position, on_fallback=on_fallback)
+        model = checked_model(self._providers, provider, resolved.task_type, config, "attempt")
+        return None if model is None else ModelKey(provider, model)
 
     async def run(
         self, context: AttemptContext, task: Task, work: PreparedAttempt, control: AttemptControl

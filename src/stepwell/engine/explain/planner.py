@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import structlog
 from msgspec import Struct, structs
 
 from stepwell.basics.strict_json.normalise import Handling
@@ -19,14 +18,13 @@ from stepwell.definition.mapping.templates import SUB_DEFINITION
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.definition.validation.sub_workflow_rules import with_origin
 from stepwell.definition.validation.workflow import ValidatedWorkflow, validate_workflow
+from stepwell.engine.attempts.checked_provider import checked_model
 from stepwell.engine.dispatch.model_health import ModelHealth, ModelKey
 from stepwell.engine.explain.reuse_forecast import ReuseForecaster
 from stepwell.ports.providers import Providers
 from stepwell.rules.costs import PriceList
 from stepwell.rules.diagnostics.plan import NO_PROVIDER, PlannedCall, build_plan
 from stepwell.runtime.offloop import off_loop, off_loop_if_large
-
-log = structlog.get_logger()
 
 
 class Planner(Struct, eq=False):
@@ -90,11 +88,7 @@ class Planner(Struct, eq=False):
         if kind is None:
             return NO_PROVIDER
         in_process = self._providers.works_here(kind) or self._providers.on_workers(kind)
-        try:
-            return PlannedCall(kind, self._providers[kind].model(task_type, config or {}), in_process)
-        except Exception:  # a bug in the provider, which is reported when the step runs
-            log.exception("provider.no_model", action="plan", provider=kind)
-            return PlannedCall(kind, None, in_process)
+        return PlannedCall(kind, checked_model(self._providers, kind, task_type, config or {}, "plan"), in_process)
 
 
 def _known_wait_s(validated: ValidatedWorkflow, position: int) -> float | None:
