@@ -20,13 +20,12 @@ from stepwell.engine.execution.workflow_access import VerbApplier, WorkflowAcces
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.explain.availability import Availability
 from stepwell.engine.explain.budget_use import BudgetReader
-from stepwell.engine.explain.dry_run import DryRunner
+from stepwell.engine.explain.dry_run import DryRunner, outcome_of_request
 from stepwell.engine.explain.explainer import Explainer
 from stepwell.engine.explain.limit_use import ProviderStatusReader, TenantLimitsReader
 from stepwell.engine.explain.nested_dry_runs import NestedDryRuns
 from stepwell.engine.explain.owner_requests import OwnerRequests
 from stepwell.engine.explain.planner import Planner
-from stepwell.engine.explain.request_outcomes import outcome_of_request
 from stepwell.engine.explain.reuse_forecast import ReuseForecaster
 from stepwell.engine.files.cleanup_runner import CleanupRunner
 from stepwell.engine.files.definition_files import DefinitionFiles

@@ -10,6 +10,7 @@ The table "A verb" of `.github/ARCHITECTURE.md` lists what a new verb needs.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Literal
@@ -291,28 +292,13 @@ class WorkflowService(Struct, eq=False, kw_only=True):
         with self.cleanups.observe(workflow_id) as observer:
             if workflow.state.deleted_at is None:
                 await self.change(scope, workflow_id, Cleanup(actor, cleanup_tasks=False), NO_PRECONDITIONS)
-                await self._until_released(scope, workflow_id)
-                await self._until_stopped(workflow_id)
+                if self.access.ownership.others_alive:  # its jobs may still be cancelled in another process
+                    await _wait_while(partial(self.reads.runs_elsewhere, scope, workflow_id, self.access.lease.owner))
+                # The jobs and sub-workflows of a workflow that was PAUSED are ending. Those sub-workflows are deleted
+                # with it that have ended when its deletion begins.
+                await _wait_while(partial(self.purges.is_followed_up, workflow_id))
             losers = await self.purges.losers(workflow_id)
             return structs.replace(await self.cleanups.purge(observer, actor), lost_by=list(losers))
-
-    async def _until_released(self, scope: TenantScope, workflow_id: UUID) -> None:
-        """Wait some seconds until no other process runs the workflow. Its jobs may still be cancelled there."""
-        owner = self.access.lease.owner
-        for _ in range(_RELEASE_POLLS if self.access.ownership.others_alive else 0):
-            if not await self.reads.runs_elsewhere(scope, workflow_id, owner):
-                return
-            await asyncio.sleep(_RELEASE_POLL_S)
-
-    async def _until_stopped(self, workflow_id: UUID) -> None:
-        """Wait some seconds until the jobs and sub-workflows of a workflow have ended that was PAUSED.
-
-        Those sub-workflows are deleted with it that have ended when its deletion begins.
-        """
-        for _ in range(_RELEASE_POLLS):
-            if not await self.purges.is_followed_up(workflow_id):
-                return
-            await asyncio.sleep(_RELEASE_POLL_S)
 
     def attempt_of_callback(self, token: str) -> tuple[UUID, UUID]:
         """Return the attempt that a provider reports on by *token*. Raises `NotFound` for one that wasn't made here."""
@@ -374,6 +360,14 @@ class WorkflowService(Struct, eq=False, kw_only=True):
 
     def _new_id(self) -> UUID:
         return self.make_id(self.clock.now())
+
+
+async def _wait_while(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait some seconds until *condition* is false."""
+    for _ in range(_RELEASE_POLLS):
+        if not await condition():
+            return
+        await asyncio.sleep(_RELEASE_POLL_S)
 
 
 class Services(Struct, frozen=True):

@@ -65,7 +65,7 @@ from stepwell.lifecycle.inputs import (
     Unpark,
     Update,
 )
-from stepwell.lifecycle.items import Items
+from stepwell.lifecycle.items import ItemGroup, Items
 from stepwell.lifecycle.model import NEVER, Task
 from stepwell.lifecycle.parking import Parking
 from stepwell.lifecycle.remote_transitions import RemoteTransitions
@@ -141,6 +141,10 @@ class Run:
     def has_children(self) -> bool:
         """True while a sub-workflow runs. A process takes such a parked workflow first, if a verb may reach that."""
         return self.children is not None and bool(self.children.open)
+
+    def item_group(self, position: int) -> ItemGroup | None:
+        """Return the items of the step at the position; None if it has none, or they aren't known yet."""
+        return None if self.items is None else self.items.groups.get(position)
 
     def has_attempt(self, position: int) -> bool:
         """Return whether the unit has an attempt, of this process or of an earlier one."""

@@ -286,7 +286,7 @@ async def test_a_cleanup_that_gave_up_waiting_harms_nobody(
         created = await service.create(scripted_step("a"))
         await provider.until_called("a")
         await service.verb(created["id"], "cancel")
-        monkeypatch.setattr("stepwell.engine.files.cleanup_runner._QUIET_S", 0.05)
+        monkeypatch.setattr("stepwell.engine.execution.leaving_workflows._QUIET_S", 0.05)
         response = await service.verb(created["id"], "cleanup", cleanup_tasks=True)
         assert (response.status_code, response.json()["cleanup"]["pending"]) == (200, True)
         provider.release("a")

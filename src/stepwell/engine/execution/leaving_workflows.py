@@ -1,9 +1,14 @@
 """The workflows that have left memory while attempts of theirs still end in this process."""
 
 from collections.abc import Mapping
+from typing import Final
 from uuid import UUID
 
+from anyio import move_on_after
+
 from stepwell.engine.execution.active_workflow import ActiveWorkflow, RunningAttempt
+
+_QUIET_S: Final = 10.0
 
 
 class LeavingWorkflows:
@@ -43,6 +48,13 @@ class LeavingWorkflows:
         while busy := [each for each in self._present(workflow_id) if each.attempts]:
             busy[0].quiet.clear()
             await busy[0].quiet.wait()
+
+    async def becomes_quiet(self, workflow_id: UUID) -> bool:
+        """Return whether no attempt of the workflow runs in this process any more, after some seconds at most."""
+        with move_on_after(_QUIET_S):
+            await self.wait_until_quiet(workflow_id)
+            return True
+        return False
 
     def _present(self, workflow_id: UUID) -> list[ActiveWorkflow]:
         """Return what is here of the workflow: in memory, and not in memory any more, but with attempts."""

@@ -18,11 +18,12 @@ from stepwell.contract.forecasts import DryRun, DryRunVerb
 from stepwell.engine.execution.ownership import NEEDS_NEWER_VERSION
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.workflow_access import RunsElsewhere
+from stepwell.engine.explain.explainer import Explainer
 from stepwell.engine.explain.nested_dry_runs import NestedDryRuns
-from stepwell.engine.explain.owner_requests import OwnerRequests
+from stepwell.engine.explain.owner_requests import OwnerRequests, encode_dry_run, encode_explanation
 from stepwell.engine.explain.verb_forecast import forecast_verb, input_of
 from stepwell.lifecycle.inputs import SERVICE, EndByHand
-from stepwell.lifecycle.peer_commands import ClientVerb, DryRunRequest
+from stepwell.lifecycle.peer_commands import ClientVerb, DryRunRequest, ExplainRequest, OwnerRequest
 from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions, Version
 from stepwell.lifecycle.records import LoadedWorkflow
 from stepwell.ports.clock import Clock, NewId
@@ -100,3 +101,20 @@ class DryRunner(Struct, eq=False, kw_only=True):
         if not loaded.is_understood:
             raise Unavailable(NEEDS_NEWER_VERSION, 5)
         return loaded
+
+
+async def outcome_of_request(
+    explainer: Explainer,
+    dry_runner: DryRunner,
+    scope: TenantScope,
+    workflow_id: UUID,
+    request: OwnerRequest,
+    preconditions: Preconditions,
+) -> Raw:
+    """Return the outcome of another process's request, as JSON. Raises a `StepwellError` that refuses the request."""
+    if isinstance(request, ExplainRequest):
+        return encode_explanation(await explainer.explain(scope, workflow_id))
+    version, result = await dry_runner.run(
+        scope, workflow_id, request.verb, preconditions, cleanup_tasks=request.cleanup_tasks, by_hand=request.by_hand
+    )
+    return encode_dry_run(version, result)

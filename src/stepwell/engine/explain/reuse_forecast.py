@@ -122,16 +122,13 @@ class _Simulation(Struct, eq=False):
                 continue
             if isinstance(state, ItemState):
                 self.of_items.setdefault(state.item_key.step, {})[state.item_key.item] = state.result or b"null"
-            elif (group := self._group(state.position)) is not None:
+            elif (group := self.workflow.run.item_group(state.position)) is not None:
                 own = self.of_items.get(state.position, {})
                 results[state.position] = result_of_items([own.get(each.item_key.item) for each in group.items])
             elif state.result is not None:
                 results[state.position] = state.result
         await self.memory.grow_up_to(sum(map(len, results.values())))
         self.lent.enter_context(self.workflow.lend_results(results))
-
-    def _group(self, position: int) -> ItemGroup | None:
-        return None if self.workflow.run.items is None else self.workflow.run.items.groups.get(position)
 
     def forecast(self) -> PlannedReuse:
         run = self.workflow.run
@@ -141,7 +138,7 @@ class _Simulation(Struct, eq=False):
         ]
         steps, items = list[StepForecast](), dict[int, ForecastItems]()
         for resolved, step in zip(run.resolved_steps, run.steps, strict=True):
-            group = self._group(resolved.position)
+            group = run.item_group(resolved.position)
             if group is not None:
                 items[resolved.position] = counts = _counts(group)
                 steps.append("reused" if counts.reused and not counts.runs else "runs")

@@ -14,7 +14,6 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.effects import Evaluate
 from stepwell.lifecycle.inputs import Cancel, Cleanup, Pause, Resume, Start
-from stepwell.lifecycle.items import ItemGroup
 from stepwell.lifecycle.model import ItemState, StepState
 from stepwell.lifecycle.peer_commands import ClientVerb
 from stepwell.lifecycle.records import LoadedWorkflow, StepRecord
@@ -147,13 +146,9 @@ def _evaluations(decision: Decision) -> set[int]:
 
 def _continues(run: Run, position: int) -> bool:
     """Return whether the step or one of its items has an attempt, or it waits for something from outside."""
-    if (group := _group(run, position)) is not None:
+    if (group := run.item_group(position)) is not None:
         return any(run.has_attempt(item.position) for item in group.items)
     return run.has_attempt(position) or (run.waits is not None and position in run.waits.open)
-
-
-def _group(run: Run, position: int) -> ItemGroup | None:
-    return None if run.items is None else run.items.groups.get(position)
 
 
 def _items(run: Run, step: StepState, stored: StepRecord) -> DryRunItems | None:
@@ -161,7 +156,7 @@ def _items(run: Run, step: StepState, stored: StepRecord) -> DryRunItems | None:
     step_id, for_each = stored.resolved.step_id, stored.definition.for_each
     if for_each is UNSET:
         return None
-    if (group := _group(run, step.position)) is None:
+    if (group := run.item_group(step.position)) is None:
         total = known_count(for_each)
         return DryRunItems(step_id, total, total, 0, 0, 0)
     total, running = len(group.items), sum(run.has_attempt(item.position) for item in group.items)
@@ -204,7 +199,7 @@ def _units(run: Run, positions: Iterable[int]) -> Iterator[StepState]:
     """Yield the steps at the *positions* that run sub-workflows. The items of a step stand for it if they are known."""
     for position in positions:
         if run.resolved_units[position].runs_workflow:
-            group = _group(run, position)
+            group = run.item_group(position)
             yield from [run.steps[position]] if group is None else group.items
 
 

@@ -59,7 +59,7 @@ _PAGE = 250  # tasks
 _PASSES_PER_LANE = 8
 _TURNS, _TURNS_PER_LANE = 4, 2
 _FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 300.0
-_QUIET_S, _DELETE_S, COMMIT_S = 10.0, 30.0, 10.0
+_DELETE_S, COMMIT_S = 30.0, 10.0
 _POLL_S = 0.5
 
 
@@ -338,10 +338,7 @@ class CleanupRunner:
     async def _attempt(self, cleanup: DueCleanup) -> bool:
         """Delete the files of the workflow. Return False if another pass is needed. Raises `Unavailable`."""
         workflow_id = cleanup.workflow_id
-        try:
-            async with asyncio.timeout(_QUIET_S):
-                await self._access.scheduler.leaving.wait_until_quiet(workflow_id)
-        except TimeoutError:
+        if not await self._access.scheduler.leaving.becomes_quiet(workflow_id):
             return False
         after = self._continue_after.pop(workflow_id, BEFORE_ALL_TASKS)
         if after != BEFORE_ALL_TASKS and (await self._sweep(cleanup, _Progress(after))).stopped:

@@ -35,7 +35,7 @@ _PAGE = 250  # removals
 DELETES_AT_ONCE = 4
 ROWS = 5_000  # of each table in one statement
 FAILURES_IN_A_ROW = 8
-_QUIET_S, _DELETE_S, _PAUSE_S = 10.0, 30.0, 0.01
+_DELETE_S, _PAUSE_S = 30.0, 0.01
 
 
 class Purger(Struct, eq=False):
@@ -57,7 +57,7 @@ class Purger(Struct, eq=False):
         *lane* takes turns with the others; None is the retention's. *on_deleted* gets each file that was deleted, with
         its workflow.
         """
-        quiet = [each for each in workflow_ids if await self._is_quiet(each)]
+        quiet = [each for each in workflow_ids if await self._scheduler.leaving.becomes_quiet(each)]
         # A reference of a new workflow keeps an upload as long as the row of the workflow is missing. So they go first.
         for workflow_id in await self._purges.with_uploads(quiet):
             more = True
@@ -79,14 +79,6 @@ class Purger(Struct, eq=False):
         Return False if some are left.
         """
         return not await self._delete_files(lane, {workflow_id}, lambda *_: None)
-
-    async def _is_quiet(self, workflow_id: UUID) -> bool:
-        try:
-            async with asyncio.timeout(_QUIET_S):
-                await self._scheduler.leaving.wait_until_quiet(workflow_id)
-        except TimeoutError:
-            return False
-        return True
 
     async def _delete_rows(self, lane: str | None, workflow_ids: Collection[UUID]) -> set[UUID]:
         """Delete all rows, and return the workflows that have none left."""
