@@ -22,7 +22,8 @@ class Parking:
 
     def __init__(self, units: Units, remote: RemoteTransitions, parts: FlowParts) -> None:
         self._units, self._remote = units, remote
-        self._conditions, self._waits, _, self._children, self._reuse = parts
+        self._waits, self._children = parts.waits, parts.children
+        self._requests = [each for each in (parts.conditions, parts.reuse) if each is not None]
 
     def next_due(self) -> datetime | None:
         """Return the next time at which the workflow needs a process; None without one."""
@@ -33,25 +34,22 @@ class Parking:
 
     def may_begin(self, now: datetime) -> bool:
         """Return whether the workflow only waits, and for long enough."""
-        state, units, conditions = self._units.state, self._units, self._conditions
+        state, units = self._units.state, self._units
         if state.status is not WorkflowStatus.RUNNING or state.owner is None:
             return False
         attempts = units.running if self._children is None else self._children.need_process
         if attempts or self._remote.followed_up or units.ready & units.backoff:
             return False
-        evaluates = conditions is not None and (conditions.pending or conditions.requested)
-        checks = self._reuse is not None and (self._reuse.pending or self._reuse.requested)
-        if units.may_start and (units.ready or evaluates or checks):
+        if units.may_start and (units.ready or any(each.is_busy for each in self._requests)):
             return False
         due = self.next_due()
         return due is None or due - now >= PARKED_FROM
 
     def wake_at(self, *, active: bool) -> datetime | None:
         """Return `wake_at` as it must be after a change of the workflow: a parked one stays parked if it only waits."""
-        state, units, conditions = self._units.state, self._units, self._conditions
+        state, units = self._units.state, self._units
         if state.status is WorkflowStatus.RUNNING:
-            starts = units.ready or (conditions is not None and conditions.pending)
-            starts = starts or (self._reuse is not None and self._reuse.pending)
+            starts = units.ready or any(each.pending for each in self._requests)
             waits = self._has_waits or units.backoff
             parked = state.owner is None and state.wake_at is not None and waits and not starts
         else:

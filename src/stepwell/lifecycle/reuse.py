@@ -14,31 +14,28 @@ What must hold:
 from collections.abc import Iterable, Mapping, Sequence
 
 from stepwell.contract.enums import StepStatus, WaitKind
-from stepwell.lifecycle.decision import Decision
+from stepwell.lifecycle.conditions import EngineRequests
 from stepwell.lifecycle.effects import CheckReuse
-from stepwell.lifecycle.inputs import ReuseChecked, WaitTerms
+from stepwell.lifecycle.inputs import WaitTerms
 from stepwell.lifecycle.model import ReuseRule, UnitKey
 from stepwell.lifecycle.units import Units
 from stepwell.lifecycle.waits import fingerprint_of
 
 
-class ReuseChecks:
+class ReuseChecks(EngineRequests):
     """The units of a run that may take over a result of an earlier one, and the checks that are under way.
 
-    `pending` are the positions that need a check, and none is requested. `requested` has the number of the check that
-    has no result yet, by position. `never` are the positions of steps that run in any case.
-    `decisions` has the terms of the waits that begin unless an earlier decision is taken over.
+    `never` are the positions of steps that run in any case. `decisions` has the terms of the waits that begin unless an
+    earlier decision is taken over.
     """
 
     def __init__(self, units: Units, rule: ReuseRule, never: Iterable[int]) -> None:
-        self._units, self.rule = units, rule
+        super().__init__(units)
+        self.rule = rule
         self.never = frozenset(never) | {
             step.position for step in units.resolved_steps if step.step_id in rule.always_run
         }
-        self.pending: set[int] = set()
-        self.requested: dict[int, int] = {}
         self.decisions: dict[int, WaitTerms] = {}
-        self._count = 0
         self.rebuild()
 
     def rebuild(self) -> None:
@@ -58,10 +55,7 @@ class ReuseChecks:
 
     def hold(self, positions: Sequence[int]) -> Sequence[int]:
         """Let the units among the *positions* that may reuse a result wait for a check. Return the others."""
-        held = {position for position in positions if self.may_reuse(position)}
-        self._units.ready -= held
-        self.pending |= held
-        return [position for position in positions if position not in held] if held else positions
+        return self._hold({position for position in positions if self.may_reuse(position)}, positions)
 
     def hold_decision(self, position: int, kind: WaitKind, terms: WaitTerms) -> bool:
         """Return whether the wait, which would begin now, has to wait for a check. It has if people would decide."""
@@ -71,33 +65,9 @@ class ReuseChecks:
         self.pending.add(position)
         return True
 
-    def repeat_requests(self, decision: Decision) -> None:
-        """Request all checks again: a new workflow was started before anybody could check."""
-        self.pending.update(self.requested)
-        self.request_or_forget(decision)
-
-    def request_or_forget(self, decision: Decision) -> None:
-        """Request the pending checks. If nothing may start, ignore those that are under way instead.
-
-        Resume requests them again.
-        """
-        if not self._units.may_start:
-            self.requested.clear()
-            return
-        for position in sorted(self.pending):
-            self._count += 1
-            self.requested[position] = self._count
-            terms = self.decisions.get(position)
-            shown = None if terms is None else fingerprint_of(terms)
-            decision.effects.append(CheckReuse(position, self._count, shown))
-        self.pending.clear()
-
-    def take(self, input_: ReuseChecked) -> bool:
-        """Return whether the result is that of the check that is under way. It has ended then."""
-        if self.requested.get(input_.position) != input_.number:  # none is requested while nothing may start
-            return False
-        del self.requested[input_.position]
-        return True
+    def _request(self, position: int, number: int) -> CheckReuse:
+        terms = self.decisions.get(position)
+        return CheckReuse(position, number, None if terms is None else fingerprint_of(terms))
 
     def forget(self, positions: Iterable[int]) -> None:
         """Ignore the results for these positions, because they may not begin any more."""

@@ -186,10 +186,9 @@ class Run:
         decision.ready += self._units.startable()
         if self.waits is not None:
             self.waits.set_timers(decision)
-        if self.conditions is not None and self.may_start:
-            self.conditions.repeat_requests(decision, () if self.items is None else self.items.groups)
-        if self.reuse is not None and self.may_start:
-            self.reuse.repeat_requests(decision)
+        for part in (self.conditions, self.reuse) if self.may_start else ():
+            if part is not None:
+                part.repeat_requests(decision)
         if self.children is not None:
             self.children.pause_or_resume(decision)
         return decision
@@ -445,10 +444,9 @@ class Run:
         decision.workflow = copy_of(state)
 
     def _close_flow(self, decision: Decision, parking: Parking) -> None:
-        if self.conditions is not None:
-            self.conditions.request_or_forget(decision, () if self.items is None else self.items.groups)
-        if self.reuse is not None:
-            self.reuse.request_or_forget(decision)
+        for part in (self.conditions, self.reuse):
+            if part is not None:
+                part.request_or_forget(decision)
         if decision.has_rows and (wake_at := parking.wake_at(active=self.active)) != self.state.wake_at:
             self.state.wake_at, decision.parking_changes = wake_at, True
 
