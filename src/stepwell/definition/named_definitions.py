@@ -16,6 +16,7 @@ from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.basics.strict_json.schema_faults import Loc
 from stepwell.contract.definition import CreateWorkflow, DefinitionReference, WorkflowStepDefinition
 from stepwell.contract.enums import TaskType
+from stepwell.definition.mapping.expressions import list_of
 from stepwell.definition.mapping.templates import SUB_DEFINITION, SUB_REFERENCE
 from stepwell.definition.validation.sub_workflow_rules import MAX_DEPTH, reference_of, too_deep
 from stepwell.definition.validation.workflow import MAX_STEPS, too_many_steps
@@ -52,7 +53,7 @@ NamedDefinitions: TypeAlias = Mapping[DefinitionReference, NamedDefinition]
 def read_named(reference: DefinitionReference, content: bytes) -> NamedDefinition:
     """Return the version with this content, which this decodes."""
     body = json.decode(content)
-    return NamedDefinition(reference, content, len(_steps(body)), list(references_in(body)))
+    return NamedDefinition(reference, content, len(list_of(body, "steps")), list(references_in(body)))
 
 
 def references_in(body: Any, loc: Loc = ("body",)) -> Iterator[tuple[Loc, DefinitionReference]]:
@@ -60,7 +61,7 @@ def references_in(body: Any, loc: Loc = ("body",)) -> Iterator[tuple[Loc, Defini
 
     Raises `InvalidRequest` for a step that has both a definition and a reference.
     """
-    for position, step in enumerate(_steps(body)):
+    for position, step in enumerate(list_of(body, "steps")):
         config, below = _config(step), (*loc, "steps", position, "config")
         if (reference := reference_of(config)) is not None:
             if config.get(SUB_DEFINITION) is not None:
@@ -186,7 +187,7 @@ def _without_content(config: dict[str, Any], _: DefinitionReference) -> dict[str
 
 def _with_references(body: Any, change: _Change) -> Any:
     """Return *body* with the changed configs of all steps that name a definition. It isn't changed itself."""
-    steps = _steps(body)
+    steps = list_of(body, "steps")
     changed = [_with_reference(step, change) for step in steps]
     return body if all(map(lambda old, new: old is new, steps, changed)) else {**body, "steps": changed}
 
@@ -199,11 +200,6 @@ def _with_reference(step: Any, change: _Change) -> Any:
     if (inner := _with_references(below, change)) is below:
         return step
     return {**step, "config": {**config, SUB_DEFINITION: inner}}
-
-
-def _steps(body: Any) -> list[Any]:
-    steps = body.get("steps") if isinstance(body, dict) else None
-    return steps if isinstance(steps, list) else []
 
 
 def _config(step: Any) -> dict[str, Any]:

@@ -128,27 +128,27 @@ def expressions_of(body: Any) -> list[str]:
 
 
 def _all_expressions(body: Any) -> Iterator[str]:
-    for definition in _definitions(body):
+    for definition in definitions_in(body):
         for from_field in _from_fields(definition):
             if not _PLAIN.fullmatch(from_field):
                 yield from_field
-    yield from islice(chain.from_iterable(map(_in_steps, _definitions(body))), templates.MAX_EXPRESSIONS)
+    yield from islice(chain.from_iterable(map(_in_steps, definitions_in(body))), templates.MAX_EXPRESSIONS)
 
 
-def _definitions(body: Any) -> Iterator[Any]:
-    """Yield *body*, and the definitions of sub-workflows in it."""
+def definitions_in(body: Any) -> Iterator[Any]:
+    """Yield *body*, and the definitions of sub-workflows in it. None of them need be valid."""
     stack = [body]
     while stack:
         definition = stack.pop()
         yield definition
-        for step in _members(definition, "steps"):
+        for step in list_of(definition, "steps"):
             config = step.get("config") if isinstance(step, dict) else None
             if isinstance(config, dict) and step.get("task_type") == TaskType.SUBWORKFLOW:
                 stack.append(config.get(templates.SUB_DEFINITION))
 
 
 def _in_steps(body: Any) -> Iterator[str]:
-    for step in _members(body, "steps"):
+    for step in list_of(body, "steps"):
         if not isinstance(step, dict):
             continue
         config, condition = step.get("config"), step.get("when")
@@ -170,15 +170,16 @@ def _in_steps(body: Any) -> Iterator[str]:
 
 
 def _from_fields(body: Any) -> Iterator[str]:
-    for step in _members(body, "steps"):
+    for step in list_of(body, "steps"):
         for_each = step.get("for_each") if isinstance(step, dict) else None
-        for mapping in (*_members(step, "input_mappings"), for_each):
+        for mapping in (*list_of(step, "input_mappings"), for_each):
             from_field = mapping.get("from_field") if isinstance(mapping, dict) else None
             if isinstance(from_field, str) and len(from_field) <= MAX_FROM_FIELD:
                 yield from_field
 
 
-def _members(value: Any, name: str) -> list[Any]:
+def list_of(value: Any, name: str) -> list[Any]:
+    """Return the list that is the member *name* of *value*; an empty one if there is none."""
     members = value.get(name) if isinstance(value, dict) else None
     return members if isinstance(members, list) else []
 

@@ -26,12 +26,15 @@ RESULT_LISTS: Final = {
 """The lists in the result of a step with items, and the members of its items' results that they are made of."""
 
 
-def result_of_items(results: Sequence[bytes | None]) -> bytes:
-    """Return the result of a step with items, as the database builds it. That of an item that failed is None."""
+def result_of_items(results: Sequence[bytes | None], failed: int | None = None) -> bytes:
+    """Return the result of a step with items, as the database builds it. That of an item that failed is None.
+
+    *failed*: so many items failed; None: all that have no result.
+    """
     built: dict[str, Any] = {
         "items": [Raw(b"null" if result is None else result) for result in results],
         "count": len(results),
-        "failed": sum(result is None for result in results),
+        "failed": sum(result is None for result in results) if failed is None else failed,
     }
     decoded = [json.decode(result) for result in results if result is not None]
     for several, single in RESULT_LISTS.items():

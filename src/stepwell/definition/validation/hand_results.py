@@ -16,8 +16,9 @@ from stepwell.basics.spelling import did_you_mean
 from stepwell.basics.strict_json.schema_faults import printable_key
 from stepwell.contract.task_configs import TASK_TYPES
 from stepwell.contract.workflows import MAX_DATA_BYTES
-from stepwell.definition.mapping.items import RESULT_LISTS
+from stepwell.definition.mapping.items import RESULT_LISTS, result_of_items
 from stepwell.definition.validation.provider_rules import ProviderCatalog
+from stepwell.definition.validation.step_outputs import declared_outputs
 from stepwell.lifecycle.records import StepRecord
 
 Loc = tuple[str | int, ...]
@@ -35,14 +36,14 @@ _PATH: Final = "Expected the path of a stored file, media/{id}/{name}: upload th
 
 def hand_result(
     step: StepRecord, catalog: ProviderCatalog, result: dict[str, Any], loc: Loc, *, of_item: bool
-) -> tuple[dict[str, Any], list[Fault]]:
-    """Return the result as it is stored, and its faults. *of_item*: it is the result of one item of the step.
+) -> tuple[bytes, list[Fault]]:
+    """Return the result as it is stored, encoded, and its faults. *of_item*: it is the result of one item of the step.
 
     That of a step with items has `items`, the results in their order. The rest of it is derived from these.
     """
     fields = _fields(step, catalog)
     if len(json.encode(result)) > MAX_DATA_BYTES:
-        return result, [Fault(loc, f"Expected at most {MAX_DATA_BYTES:,} bytes: files belong into uploads", "too_long")]
+        return b"", [Fault(loc, f"Expected at most {MAX_DATA_BYTES:,} bytes: files belong into uploads", "too_long")]
     if of_item or step.resolved.flow is None or step.resolved.flow.for_each is None:
         return _completed(result), list(_faults(step, fields, result, loc))
     items = result.get(_ITEMS)
@@ -50,26 +51,22 @@ def hand_result(
     if not isinstance(items, list) or len(result) > 1 or number not in (None, len(items)):
         many = "of all items" if number is None else f"of all {number:,} items"
         why = f"Expected the member items alone, with the results {many} in their order; null for one without a result"
-        return result, [Fault((*loc, _ITEMS), why, "items_expected")]
+        return b"", [Fault((*loc, _ITEMS), why, "items_expected")]
     faults = [
         fault for index, item in enumerate(items) for fault in _item_faults(step, fields, item, (*loc, _ITEMS, index))
     ]
-    return result if faults else _of_items([None if item is None else _completed(item) for item in items]), faults
+    if faults:
+        return b"", faults
+    return result_of_items([None if item is None else _completed(item) for item in items], failed=0), []
 
 
 def _fields(step: StepRecord, catalog: ProviderCatalog) -> frozenset[str] | None:
     """Return the members that a result of the step's attempts may have; None if it may have any."""
-    resolved, definition, union = step.resolved, step.definition, frozenset[str]()
-    for provider, config in (
-        (resolved.provider, definition.provider_config),
-        (resolved.fallback, definition.fallback_provider_config),
-    ):
-        members = None if provider is None else catalog.members.get(provider)
-        fields = None if members is None else members(resolved.task_type, config or {}).outputs
-        if provider is not None and fields is None:
-            return None
-        union |= fields or frozenset()
-    return union or None
+    resolved, definition = step.resolved, step.definition
+    primary = resolved.provider, definition.provider_config
+    fallback = resolved.fallback, definition.fallback_provider_config
+    used = [(provider, config or {}) for provider, config in (primary, fallback) if provider is not None]
+    return declared_outputs(resolved.task_type, used, catalog)
 
 
 def _faults(step: StepRecord, fields: frozenset[str] | None, result: Mapping[str, Any], loc: Loc) -> Iterator[Fault]:
@@ -112,20 +109,10 @@ def _item_faults(step: StepRecord, fields: frozenset[str] | None, item: Any, loc
         yield Fault(loc, "Expected an object or null", "dict_type")
 
 
-def _completed(result: dict[str, Any]) -> dict[str, Any]:
-    """Return the result without nulls, and with the first element of a list as the member that has one element."""
+def _completed(result: dict[str, Any]) -> bytes:
+    """Return the encoded result without nulls. The first element of a list is also the member that has one element."""
     result = {name: value for name, value in result.items() if value is not None}
     for several, single in RESULT_LISTS.items():
         if isinstance(values := result.get(several), list) and values:
             result.setdefault(single, values[0])
-    return result
-
-
-def _of_items(results: list[dict[str, Any] | None]) -> dict[str, Any]:
-    """Return the result of a step with items whose *results* are these, as the database builds it from their rows."""
-    built: dict[str, Any] = {_ITEMS: results, "count": len(results), "failed": 0}
-    for several, single in RESULT_LISTS.items():
-        lists = (each.get(several) or [each[single]] for each in results if each is not None and single in each)
-        if values := [value for values in lists for value in values]:
-            built[several] = values
-    return built
+    return json.encode(result)

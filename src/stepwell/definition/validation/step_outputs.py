@@ -5,13 +5,13 @@ doesn't declare its results, nor if the expression may read the whole result.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from stepwell.basics.spelling import similar_names
 from stepwell.basics.strict_json.schema_faults import printable_key
-from stepwell.contract.enums import TaskType
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.definition.mapping.items import RESULT_LISTS
 from stepwell.definition.mapping.templates import SUB_DEFINITION
 from stepwell.definition.validation.partial_step import PartialStep
@@ -108,19 +108,26 @@ class StepOutputs:
             return None
         if (fields := _WAIT_OUTPUTS.get(step.task_type)) is not None:
             return fields
-        union = frozenset[str]()
-        for provider, config in providers_of(step, self._catalog):
-            members = self._catalog.members.get(provider)
-            fields = None if members is None else members(step.task_type, config).outputs
-            if fields is None:
-                return None
-            union |= fields
-        return union or None
+        return declared_outputs(step.task_type, providers_of(step, self._catalog), self._catalog)
 
     def _name(self, position: int) -> str:
         step = self._steps[position]
         providers = " or ".join(provider for provider, _ in providers_of(step, self._catalog))
         return f"{step.task_type} by {providers}" if providers else str(step.task_type)
+
+
+def declared_outputs(
+    task_type: TaskType, used: Iterable[tuple[ProviderType, Mapping[str, Any]]], catalog: ProviderCatalog
+) -> frozenset[str] | None:
+    """Return the members that a result of the *used* providers with their configs may have; None if it may have any."""
+    union = frozenset[str]()
+    for provider, config in used:
+        members = catalog.members.get(provider)
+        fields = None if members is None else members(task_type, config).outputs
+        if fields is None:
+            return None
+        union |= fields
+    return union or None
 
 
 def _ids_of_sub_workflow(step: PartialStep) -> dict[str, None] | None:

@@ -18,6 +18,7 @@ from stepwell.basics.strict_json.schema_faults import Loc
 from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.enums import TaskType
 from stepwell.contract.problems import DefinitionWarning
+from stepwell.definition.mapping.expressions import definitions_in, list_of
 from stepwell.definition.mapping.templates import INPUTS, SUB_DEFINITION, SUB_REFERENCE
 from stepwell.definition.validation.item_rules import inputs_of_items
 from stepwell.definition.validation.partial_step import PartialStep
@@ -54,16 +55,7 @@ def nested_steps(step: PartialStep) -> int:
     """Return the number of steps of the sub-workflows in the step, at any depth. These need not be valid."""
     if not step.config or SUB_DEFINITION not in step.config or step.task_type is not TaskType.SUBWORKFLOW:
         return 0
-    number, stack = 0, [step.config.get(SUB_DEFINITION)]
-    while stack:
-        definition = stack.pop()
-        steps = definition.get("steps") if isinstance(definition, dict) else None
-        for each in steps if isinstance(steps, list) else ():
-            number += 1
-            config = each.get("config") if isinstance(each, dict) else None
-            if isinstance(config, dict) and each.get("task_type") == TaskType.SUBWORKFLOW:
-                stack.append(config.get(SUB_DEFINITION))
-    return number
+    return sum(len(list_of(each, "steps")) for each in definitions_in(step.config[SUB_DEFINITION]))
 
 
 class SubWorkflowRules:
@@ -145,8 +137,7 @@ def _unreported_waits(definition: Mapping[str, Any], place: Loc) -> Iterator[Loc
         if not isinstance(value, dict) or value.get("webhook_url") is not None:
             continue
         first = None
-        steps = value.get("steps")
-        for index, step in enumerate(steps if isinstance(steps, list) else ()):
+        for index, step in enumerate(list_of(value, "steps")):
             own = (*where, "steps", index)
             task_type = step.get("task_type") if isinstance(step, dict) else None
             if task_type in (TaskType.APPROVAL, TaskType.SIGNAL):

@@ -92,7 +92,7 @@ class EndsByHand(Struct, frozen=True):
         stored, faults = hand_result(step, self.catalog, result, _RESULT, of_item=of_item)
         if faults:
             raise InvalidRequest(faults)
-        return json.encode(stored)
+        return stored
 
 
 def _missing(result: Mapping[str, Any], paths: Collection[str]) -> InvalidRequest:
