@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from stepwell.basics.errors import DiskFull, NotFound, Unavailable
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract import reasons
-from stepwell.contract.enums import ProviderType, WorkflowStatus
+from stepwell.contract.enums import OnFailure, ProviderType, WorkflowStatus
 from stepwell.definition.mapping.task_configs import read_workflow_config
 from stepwell.engine.dispatch.model_health import BreakerHold, ModelHealth
 from stepwell.engine.dispatch.pools import ModelPool
@@ -166,25 +166,10 @@ class Explainer(Struct, eq=False, kw_only=True):
                 ownership = await self.store.ownership(scope, workflow_id) or _NOWHERE
 
         def explain_snapshot() -> _Explained:
-            return _explain(
-                loaded,
-                WorkflowSnapshot(
-                    state=loaded.state,
-                    on_failure=on_failure,
-                    steps=loaded.steps,
-                    items=loaded.items,
-                    tasks=loaded.open_tasks,
-                    now=now,
-                    paused=(ownership.paused_by, ownership.paused_at),
-                    ahead=ownership.ahead,
-                    database_down=away,
-                    disk_full=full,
-                    draining=draining,
-                    waits={} if draining else evaluating | _waits(waiting, holds, now) | local_waits,
-                    observations=observations,
-                    in_process_providers=self.in_process,
-                ),
-            )
+            waits = {} if draining else evaluating | _waits(waiting, holds, now) | local_waits
+            stored = self._stored(loaded, on_failure, now, ownership)
+            snapshot = replace(stored, database_down=away, disk_full=full, draining=draining)
+            return _explain(loaded, replace(snapshot, waits=waits, observations=observations))
 
         return await off_loop(explain_snapshot, steps=loaded.unit_count)
 
@@ -217,23 +202,26 @@ class Explainer(Struct, eq=False, kw_only=True):
         elsewhere = None if owner is None else Process(owner, ownership.lease_until, ownership.alive)
 
         def explain_rows() -> _Explained:
-            return _explain(
-                loaded,
-                WorkflowSnapshot(
-                    state=loaded.state,
-                    on_failure=read_workflow_config(loaded.config).on_failure,
-                    steps=loaded.steps,
-                    items=loaded.items,
-                    tasks=loaded.open_tasks,
-                    now=now,
-                    elsewhere=elsewhere,
-                    paused=(ownership.paused_by, ownership.paused_at),
-                    ahead=ownership.ahead,
-                    in_process_providers=self.in_process,
-                ),
-            )
+            on_failure = read_workflow_config(loaded.config).on_failure
+            return _explain(loaded, replace(self._stored(loaded, on_failure, now, ownership), elsewhere=elsewhere))
 
         return await off_loop(explain_rows, steps=loaded.unit_count)
+
+    def _stored(
+        self, loaded: LoadedWorkflow, on_failure: OnFailure, now: datetime, ownership: WorkflowOwnership
+    ) -> WorkflowSnapshot:
+        """Return the snapshot without what a process alone knows."""
+        return WorkflowSnapshot(
+            state=loaded.state,
+            on_failure=on_failure,
+            steps=loaded.steps,
+            items=loaded.items,
+            tasks=loaded.open_tasks,
+            now=now,
+            paused=(ownership.paused_by, ownership.paused_at),
+            ahead=ownership.ahead,
+            in_process_providers=self.in_process,
+        )
 
     async def _load(self, scope: TenantScope, workflow_id: UUID) -> tuple[LoadedWorkflow, WorkflowOwnership]:
         """Return the workflow and its owner as of one moment."""

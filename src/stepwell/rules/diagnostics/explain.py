@@ -308,9 +308,8 @@ class _Steps:
         number, attempts = state.provider_attempts + 1, resolved.max_retries + 1
         to = f" at {provider}, the fallback" if state.on_fallback else "" if provider is None else f" at {provider}"
         detail = f"Attempt {number} of {attempts}{to} starts at {_time(at)}."
-        if state.error_message:
-            detail += f" The last error: {state.error_message}"
-        error = state.error_message
+        if error:
+            detail += f" The last error: {error}"
         return reasons.WaitsForRetry(
             detail=detail, provider=provider, attempt=number, attempts=attempts, at=at, error=error
         )
@@ -445,11 +444,10 @@ def _follows_up(task: Task) -> reasons.FollowsUp:
 def _paused(snapshot: WorkflowSnapshot) -> reasons.IsPaused:
     by, at = snapshot.paused
     who = "" if by is None or at is None else f" by {by} at {_time(at)}"
-    if snapshot.state.pauses_for_budget:
-        then = "PATCH of config.budget raises it, and resume goes on."
-        detail = f"The workflow was paused{who}. {snapshot.state.failure}. {then}"
-        return reasons.IsPaused(detail=detail, by=by, at=at, budget=True)
-    return reasons.IsPaused(detail=f"The workflow was paused{who}. Resume goes on.", by=by, at=at)
+    budget, then = snapshot.state.pauses_for_budget, "Resume goes on."
+    if budget:
+        then = f"{snapshot.state.failure}. PATCH of config.budget raises it, and resume goes on."
+    return reasons.IsPaused(detail=f"The workflow was paused{who}. {then}", by=by, at=at, budget=budget)
 
 
 def _waits_for_admission(snapshot: WorkflowSnapshot) -> reasons.WaitsForAdmission:
