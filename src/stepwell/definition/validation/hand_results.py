@@ -13,15 +13,13 @@ from msgspec import json
 from stepwell.basics.artifacts import MEDIA_TYPES, media_type_of, parse_artifact_path
 from stepwell.basics.errors import Fault
 from stepwell.basics.spelling import did_you_mean
-from stepwell.basics.strict_json.schema_faults import printable_key
+from stepwell.basics.strict_json.schema_faults import Loc, printable_key
 from stepwell.contract.task_configs import TASK_TYPES
 from stepwell.contract.workflows import MAX_DATA_BYTES
 from stepwell.definition.mapping.items import RESULT_LISTS, result_of_items
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.definition.validation.step_outputs import declared_outputs
 from stepwell.lifecycle.records import StepRecord
-
-Loc = tuple[str | int, ...]
 
 # The members with the work itself, by the kind of output. A result has at least one of those of its kind, unless the
 # step's provider doesn't declare what its results have.

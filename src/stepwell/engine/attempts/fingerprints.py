@@ -7,18 +7,19 @@ What must hold:
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
 from msgspec import Struct
 
-from stepwell.basics.artifacts import is_meant_as_artifact, parse_artifact_path
+from stepwell.basics.artifacts import parse_artifact_path
 from stepwell.basics.data_uris import decode_data
 from stepwell.basics.strict_json.canonical import digest
 from stepwell.basics.tenancy import FileScope
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.tasks import Output
+from stepwell.definition.mapping.templates import strings_of
 from stepwell.definition.provider_descriptors import SHARED_MEMBERS, ProviderDescriptor
 from stepwell.engine.attempts.attempt_inputs import AttemptContext, provider_config
 from stepwell.engine.attempts.checked_provider import checked_model
@@ -64,7 +65,7 @@ class Fingerprints(Struct, frozen=True):
                 name: value for name, value in config.items() if name not in no_effect and value is not None
             },
         }
-        paths = await off_loop_if_large(lambda inputs: sorted(set(_paths(inputs))), inputs)
+        paths = await off_loop_if_large(_paths, inputs)
         digests = {path: await self._files.sha256_of(path, context.files) for path in paths}
         return await off_loop_if_large(partial(_fingerprint, head, digests), inputs)
 
@@ -82,17 +83,9 @@ def _fingerprint(head: Mapping[str, Any], digests: Mapping[str, str | None], inp
     return digest({**head, "inputs": _with_digests(inputs, digests)})
 
 
-def _paths(value: Any) -> Iterator[str]:
-    """Yield the strings in *value* that are paths of artifacts."""
-    if isinstance(value, str):
-        if is_meant_as_artifact(value) and parse_artifact_path(value) is not None:
-            yield value
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from _paths(each)
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _paths(each)
+def _paths(inputs: dict[str, Any]) -> list[str]:
+    """Return the strings in *inputs* that are paths of artifacts, each once."""
+    return sorted({text for _, text in strings_of(inputs) if parse_artifact_path(text) is not None})
 
 
 def _with_digests(value: Any, digests: Mapping[str, str | None]) -> Any:

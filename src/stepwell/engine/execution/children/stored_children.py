@@ -40,17 +40,13 @@ class StoredChildren:
         """
         self._change = change
 
-    async def statuses(self, ids: Sequence[UUID]) -> Mapping[UUID, WorkflowStatus]:
-        """Return the statuses of those that exist and aren't deleted."""
-        return await until_available(partial(self._store.statuses, EVERY_TENANT, ids))
-
     async def statuses_below(self, parent_id: UUID, ids: Sequence[UUID]) -> ChildStatuses:
         """Return the statuses of sub-workflows of the parent, and how many ends are counted there."""
         return await until_available(partial(self._store.child_statuses, EVERY_TENANT, parent_id, ids))
 
     async def status(self, child_id: UUID) -> WorkflowStatus | None:
         """Return the status; None if it doesn't exist or is deleted."""
-        return (await self.statuses([child_id])).get(child_id)
+        return (await until_available(partial(self._store.statuses, EVERY_TENANT, [child_id]))).get(child_id)
 
     async def record(self, workflow_id: UUID) -> WorkflowRecord | None:
         """Return the record of a sub-workflow or of its parent, without steps; None if it doesn't exist."""
