@@ -12,13 +12,14 @@ from stepwell.basics.tenancy import FileScope
 from stepwell.basics.workflow_limits import slots_of
 from stepwell.contract.definition import DefinitionReference, JsonObject, WorkflowStepDefinition
 from stepwell.contract.enums import TaskType, WaitsFor, WorkflowStatus
-from stepwell.contract.tasks import CostSums, Money, Output
+from stepwell.contract.tasks import CostSums
 from stepwell.contract.workflows import ItemCounts
 from stepwell.lifecycle.child_records import ParentLink
 from stepwell.lifecycle.feature_level import BASE_LEVEL, FEATURE_LEVEL
 from stepwell.lifecycle.model import (
     HistoryEvent,
     ItemState,
+    Reused,
     ReuseRule,
     StepState,
     StoredSignal,
@@ -237,20 +238,20 @@ class LoadedWorkflow(Struct):
 
 
 class EarlierResult(Struct, frozen=True):
-    """A COMPLETED result of an earlier run, which a new one may take over if the `fingerprint` is the same.
+    """A COMPLETED result of an earlier run, which a new one may take over if the fingerprint is the same.
 
-    `key` is that in the earlier run, `step_id` the step there. The attempt `task_id` of `workflow_id` has made it,
-    which may be a run still earlier. `outputs` are the files of its attempts. `size` is that of the result in bytes.
+    `step_id` is the step there, and `size` that of the result in bytes. `reused` is recorded if it is taken over. Its
+    `outputs` are the files of all attempts.
     """
 
-    key: UnitKey
     step_id: str
-    fingerprint: str
-    workflow_id: UUID
-    task_id: UUID | None
     size: int
-    outputs: tuple[Output, ...] = ()
-    saved: Money | None = None
+    reused: Reused
+
+    @property
+    def key(self) -> UnitKey:
+        """The key in the earlier run."""
+        return self.reused.source
 
     @property
     def name(self) -> tuple[str, int | None]:

@@ -9,6 +9,7 @@ What must hold:
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from msgspec import Struct, structs
 
 from stepwell.basics.strict_json.canonical import digest
 from stepwell.contract.tasks import Cost, Money
-from stepwell.lifecycle.model import FlowState, Task, UnitKey
+from stepwell.lifecycle.model import NO_FLOW, FlowState, Reused, Task, UnitKey
 from stepwell.lifecycle.records import EarlierResult
 
 
@@ -49,22 +50,20 @@ def earlier_results(workflow_id: UUID, units: Iterable[CompletedUnit], tasks: It
 
 
 def _earlier_result(workflow_id: UUID, unit: CompletedUnit, tasks: Sequence[Task]) -> EarlierResult | None:
-    reused = None if unit.flow is None else unit.flow.reused
-    own = EarlierResult(unit.key, unit.step_id, "", workflow_id, unit.task_id, unit.size)
-    if reused is not None:
-        made = {"workflow_id": reused.workflow_id, "task_id": reused.task_id, "outputs": reused.outputs}
-        return structs.replace(own, fingerprint=reused.fingerprint, saved=reused.saved, **made)
-    if unit.flow is not None and unit.flow.given_by is not None:
+    flow, result = unit.flow or NO_FLOW, partial(EarlierResult, unit.step_id, unit.size)
+    if flow.reused is not None:
+        return result(structs.replace(flow.reused, source=unit.key))
+    if flow.given_by is not None:
         return None  # nobody knows what work that was
-    if unit.flow is not None and unit.flow.decision is not None:
-        return structs.replace(own, fingerprint=unit.flow.decision, task_id=None)
+    if flow.decision is not None:
+        return result(Reused(workflow_id, None, unit.key, flow.decision))
     if unit.repeat is None:
         tasks = [task for task in tasks if task.id == unit.task_id]
     if not tasks or unit.task_id is None or (fingerprint := tasks[0].fingerprint) is None:
         return None
     outputs = tuple(output for task in tasks for output in task.outputs)
     work, saved = work_of_unit(fingerprint, unit.repeat), _sum([task.cost for task in tasks])
-    return structs.replace(own, fingerprint=work, outputs=outputs, saved=saved)
+    return result(Reused(workflow_id, unit.task_id, unit.key, work, saved, outputs))
 
 
 def _sum(costs: Sequence[Cost | None]) -> Money | None:
@@ -99,7 +98,7 @@ class EarlierResults:
         self._by_name: dict[tuple[str, int | None], EarlierResult] = {}
         self.works: dict[tuple[int, bool], str | None] = {}  # by position, and whether it is at the fallback
         for each in results:
-            self._by_fingerprint[each.fingerprint].append(each)
+            self._by_fingerprint[each.reused.fingerprint].append(each)
             self._by_name[each.name] = each
 
     def __bool__(self) -> bool:
@@ -111,7 +110,7 @@ class EarlierResults:
         return {
             each.key: result
             for each, result in found
-            if result is not None and result.fingerprint == each.fingerprint and result.key not in taken
+            if result is not None and result.reused.fingerprint == each.fingerprint and result.key not in taken
         }
 
     def others(self, fingerprint: str) -> Sequence[EarlierResult]:

@@ -6,7 +6,7 @@ from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.tasks import Cost, Money, Output
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.inputs import Cancel, Cleanup, Evaluated, FingerprintComputed, Pause, Succeeded
-from stepwell.lifecycle.model import UnitKey
+from stepwell.lifecycle.model import Reused, UnitKey
 from stepwell.lifecycle.records import EarlierResult
 from stepwell.ports.deletions import BEFORE_ALL_TASKS
 from support.database.stored_workflows import ME, Stored, dispatched
@@ -41,7 +41,7 @@ async def test_a_completed_result_with_a_fingerprint_may_be_taken_over(stored: S
     (found,) = await store.earlier_results(SCOPE, handle.workflow_id)
     size = len(b'{"result_image_path":""}') + len(output(task_id).path)
     saved = Money(0.04, "USD")
-    assert found == EarlierResult(A, "a", "f", handle.workflow_id, task_id, size, (output(task_id),), saved)
+    assert found == EarlierResult("a", size, Reused(handle.workflow_id, task_id, A, "f", saved, (output(task_id),)))
     assert await store.earlier_results(TenantScope("u"), handle.workflow_id) == []
     await cleaned(stored, handle)
     assert await store.earlier_results(SCOPE, handle.workflow_id) == []
@@ -56,7 +56,7 @@ async def test_the_items_of_a_step_are_results_of_their_own(stored: Stored) -> N
         computed = FingerprintComputed(position, task_id, f"of {position}")
         await stored.write(handle, dispatched(position, task_id), computed, Succeeded(position, task_id, b"{}"))
     found = await stored.workflow_store.earlier_results(SCOPE, handle.workflow_id)
-    assert [(each.key, each.task_id) for each in found] == [(UnitKey(0, 0), tasks[0]), (UnitKey(0, 1), tasks[1])]
+    assert [(each.key, each.reused.task_id) for each in found] == [(UnitKey(0, 0), tasks[0]), (UnitKey(0, 1), tasks[1])]
     taken = await stored.workflow_store.take_results(SCOPE, handle.workflow_id, [UnitKey(0, 1)], uuid4())
     assert taken == {UnitKey(0, 1): b"{}"}
 

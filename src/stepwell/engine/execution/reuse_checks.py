@@ -21,6 +21,7 @@ from functools import partial
 import structlog
 from anyio import CapacityLimiter, sleep
 from msgspec import UNSET, Struct, field, to_builtins
+from msgspec.structs import replace
 
 from stepwell.basics.artifacts import named_paths
 from stepwell.basics.errors import ArtifactError, ArtifactGone, AttemptError
@@ -32,7 +33,7 @@ from stepwell.engine.attempts.flow_evaluator import FlowEvaluator
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.effects import CheckReuse
 from stepwell.lifecycle.inputs import ReuseChecked
-from stepwell.lifecycle.model import ItemState, Reused, UnitKey
+from stepwell.lifecycle.model import ItemState, UnitKey
 from stepwell.lifecycle.records import EarlierResult
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.storage import WorkflowStore
@@ -96,8 +97,10 @@ class ReuseFinder(Struct, eq=False):
         for number, position in enumerate(left):
             if number % _EVALUATIONS_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            if (work := await self._work(workflow, position, decisions.get(position))) is not None:
-                wanted[position] = work
+            if (work := decisions.get(position) or await self._work(workflow, position)) is not None:
+                wanted[position] = WantedResult(
+                    _key(workflow, position), workflow.resolved_step(position).step_id, work
+                )
         while wanted:
             assert workflow.run.reuse is not None
             taken = workflow.run.reuse.taken() | gone
@@ -113,7 +116,8 @@ class ReuseFinder(Struct, eq=False):
                 for position, result in some.items():
                     if position in results and not absent[position]:
                         del wanted[position]
-                        report(_found(position, left.pop(position), result, results[position]))
+                        reused = replace(result.reused, outputs=_named_outputs(result, results[position]))
+                        report(ReuseChecked(position, left.pop(position), reused, results[position]))
                     else:
                         gone.add(result.key)
                         if missing is not None:
@@ -127,10 +131,11 @@ class ReuseFinder(Struct, eq=False):
             workflow.earlier = EarlierResults(await until_available(read))
         return workflow.earlier
 
-    async def _work(self, workflow: ActiveWorkflow, position: int, decision: str | None = None) -> WantedResult | None:
-        """Return what the unit wants; None if its inputs can't be evaluated, or if there is nothing to take over."""
-        if decision is not None:
-            return WantedResult(_key(workflow, position), workflow.resolved_step(position).step_id, decision)
+    async def _work(self, workflow: ActiveWorkflow, position: int) -> str | None:
+        """Return the fingerprint of all runs of the unit.
+
+        None if its inputs can't be evaluated, or if there is nothing to take over.
+        """
         provider, definition = workflow.provider(position), workflow.definition(position)
         if provider is None or not workflow.earlier:
             return None
@@ -141,9 +146,7 @@ class ReuseFinder(Struct, eq=False):
         fallback = workflow.on_fallback(position)
         fingerprint = await self._fingerprints.of(workflow, position, provider, inputs, fallback=fallback)
         repeat = None if definition.repeat is UNSET else to_builtins(definition.repeat)
-        return WantedResult(
-            _key(workflow, position), workflow.resolved_step(position).step_id, work_of_unit(fingerprint, repeat)
-        )
+        return work_of_unit(fingerprint, repeat)
 
     async def _assign(
         self,
@@ -192,9 +195,8 @@ class ReuseFinder(Struct, eq=False):
         key = position, workflow.on_fallback(position)
         if key not in earlier.works:
             await asyncio.sleep(0)
-            work = await self._work(workflow, position)
-            earlier.works[key] = None if work is None else work.fingerprint
-        return earlier.works[key] == result.fingerprint
+            earlier.works[key] = await self._work(workflow, position)
+        return earlier.works[key] == result.reused.fingerprint
 
     async def _take(
         self, workflow: ActiveWorkflow, some: Mapping[int, EarlierResult], *, takes: bool
@@ -256,19 +258,7 @@ def _some(assigned: Mapping[int, EarlierResult]) -> dict[int, EarlierResult]:
 
 def _named_outputs(earlier: EarlierResult, result: bytes) -> tuple[Output, ...]:
     named = named_paths(result)
-    return tuple(output for output in earlier.outputs if output.path in named)
-
-
-def _found(position: int, number: int, earlier: EarlierResult, result: bytes) -> ReuseChecked:
-    reused = Reused(
-        workflow_id=earlier.workflow_id,
-        task_id=earlier.task_id,
-        source=earlier.key,
-        fingerprint=earlier.fingerprint,
-        saved=earlier.saved,
-        outputs=_named_outputs(earlier, result),
-    )
-    return ReuseChecked(position, number, reused, result)
+    return tuple(output for output in earlier.reused.outputs if output.path in named)
 
 
 def batches(workflow: ActiveWorkflow, checks: Iterable[CheckReuse]) -> Iterator[Sequence[CheckReuse]]:
