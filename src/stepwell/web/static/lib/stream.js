@@ -1,4 +1,5 @@
-// Events as they happen, from the public feed. All tabs of a browser share one connection.
+// Events as they happen, from the public feed. All tabs of a browser with shared workers share one
+// connection.
 //
 //   const stop = follow({ onEvents(events) {…}, onGap() {…}, onState(state) {…} });
 //
@@ -56,19 +57,14 @@ function start() {
   state = "connecting";
   showState();
   if (typeof SharedWorker === "function") startWorker();
-  else if (navigator.locks && typeof BroadcastChannel === "function") startLeader();
   else startAlone();
-}
-
-/** Who is signed in: tabs of two users don't share a stream. */
-function sharedName() {
-  const { subject = "", tenant = "", scopes = "" } = document.body.dataset;
-  return [URL_OF_FEED, subject, tenant, scopes].join("|");
 }
 
 function startWorker() {
   const url = new URL("./stream_worker.js", import.meta.url);
-  const { port } = new SharedWorker(url, { type: "module", name: sharedName() });
+  const { subject = "", tenant = "", scopes = "" } = document.body.dataset;
+  const name = [URL_OF_FEED, subject, tenant, scopes].join("|"); // tabs of two users don't share a stream
+  const { port } = new SharedWorker(url, { type: "module", name });
   const reportVisibility = () => port.postMessage({ kind: "visible", visible: !document.hidden });
   port.onmessage = ({ data }) => receive(data);
   document.addEventListener("visibilitychange", reportVisibility);
@@ -78,42 +74,7 @@ function startWorker() {
   reportVisibility();
 }
 
-/** Without shared workers: the visible tab that has the lock is connected, and tells the others. */
-function startLeader() {
-  const channel = new BroadcastChannel(sharedName());
-  const id = crypto.randomUUID();
-  let hub = null; // while this tab leads
-  channel.onmessage = ({ data }) => {
-    if (data.kind === "hello") {
-      if (hub) greet(data.from);
-    } else if (!data.to || data.to === id) receive(data);
-  };
-  const greet = (to) => {
-    channel.postMessage({ kind: "state", state: hub.state, to });
-    if (hub.isRunning) channel.postMessage({ kind: "gap", to });
-  };
-  const sayHello = () => document.hidden || channel.postMessage({ kind: "hello", from: id });
-  const leadWhileVisible = () => new Promise((release) => {
-    if (document.hidden) return release();
-    hub = new StreamHub(URL_OF_FEED, (message) => {
-      receive(message);
-      channel.postMessage(message);
-    });
-    hub.resume();
-    document.addEventListener("visibilitychange", () => {
-      hub.pause();
-      hub = null;
-      release();
-    }, { once: true });
-  });
-  const lead = () => document.hidden || navigator.locks.request(sharedName(), leadWhileVisible);
-  document.addEventListener("visibilitychange", lead);
-  document.addEventListener("visibilitychange", sayHello);
-  lead();
-  sayHello();
-}
-
-/** Without locks either (an old browser, or no TLS): each tab has a connection of its own. */
+/** Without shared workers, as on a phone: each visible tab has a connection of its own. */
 function startAlone() {
   const hub = new StreamHub(URL_OF_FEED, receive);
   const update = () => (document.hidden ? hub.pause() : hub.resume());

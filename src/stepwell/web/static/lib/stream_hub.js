@@ -1,7 +1,8 @@
-// The connection to the feed of events, shared by all tabs of a browser. It runs in the shared worker, or in one tab.
+// The connection to the feed of events. It runs in the worker that all tabs of a browser share. In a browser without shared
+// workers, each tab has one.
 //
 // What must hold:
-// - There is at most one EventSource, and none while no tab is visible.
+// - A hub has at most one EventSource, and none while no tab of it is visible.
 // - After a break the stream continues behind the last event. Where it can't, the tabs get a "gap": they read again.
 // - A service that refuses the stream is requested again after a growing pause, and not at all once the session has ended.
 //
