@@ -1,9 +1,11 @@
 // The forms with which a viewer ends a step, or an item of it, by hand: with a result of their own, or by skipping it.
 import { request, send } from "./api.js";
 import { announce, errorNotice, html, icon, nothing } from "./dom.js";
+import { isObject, tryParseJson } from "./json.js";
 import { fileUrl, kindOf } from "./outputs.js";
 import { hasScope } from "./scopes.js";
 import { upload } from "./upload.js";
+import { whileBusy } from "./while_busy.js";
 
 const TAKE_NO_RESULT = new Set(["APPROVAL", "SIGNAL", "DELAY", "SUBWORKFLOW"]);
 const STAY = new Set(["COMPLETED", "RUNNING"]);
@@ -20,18 +22,7 @@ export function canEndByHand(run, step, item = null) {
 export function byHandForm({ run, step, item = null }, state, { redraw, onDone }) {
   const name = item ? `item ${item.item} of ${step.step_id}` : step.step_id;
   const path = `/workflows/${run.id}/steps/${encodeURIComponent(step.step_id)}${item ? `/items/${item.item}` : ""}`;
-  const during = async (work) => {
-    if (state.busy) return;
-    Object.assign(state, { busy: true, error: null });
-    redraw();
-    try {
-      await work();
-    } catch (error) {
-      state.error = error;
-    }
-    state.busy = false;
-    redraw();
-  };
+  const during = (work) => whileBusy(state, redraw, work);
   const end = (verb, body) => during(async () => {
     await send("POST", `${path}/${verb}`, { body });
     announce(`${name} is ${verb === "skip" ? "skipped" : "completed"}.`);
@@ -45,8 +36,8 @@ export function byHandForm({ run, step, item = null }, state, { redraw, onDone }
   });
   const give = (event) => {
     event.preventDefault();
-    const result = objectOf(state.text);
-    if (result) end("result", { result });
+    const result = tryParseJson(state.text);
+    if (isObject(result)) end("result", { result });
     else during(() => Promise.reject(NOT_JSON));
   };
   const askToSkip = () => during(async () => {
@@ -82,13 +73,4 @@ function skipForm({ dry, busy }, { name, skip }) {
   return html`<p>${name} is skipped for good: it counts as done, and resume leaves it.${others
     ? html` Skipped are: <span class="break">${others}</span>.` : nothing}</p>
     <button type="button" class="button button-danger" aria-disabled=${Boolean(busy)} @click=${skip}>Skip ${name}</button>`;
-}
-
-function objectOf(text) {
-  try {
-    const value = JSON.parse(text);
-    return value && Object.getPrototypeOf(value) === Object.prototype ? value : null;
-  } catch {
-    return null;
-  }
 }

@@ -3,6 +3,7 @@ import { send } from "./api.js";
 import { announce, errorNotice, html, nothing } from "./dom.js";
 import { fileUrl, isArtifactPath, kindOf } from "./outputs.js";
 import { hasScope } from "./scopes.js";
+import { whileBusy } from "./while_busy.js";
 
 /** True if the viewer's token may decide. */
 export function canDecide() {
@@ -56,20 +57,13 @@ export function choiceButtons(choices, { onChoose, isBusy = false, hasKeys = fal
  *  `busy` and `error`. *redraw* shows it again. *onDecided* is called after the decision. If that came too late, it gets
  *  the error. */
 export function decisionForm(decision, state, { redraw, onDecided }) {
-  const decide = async (choice, event) => {
+  const decide = (choice, event) => {
     const note = event.target.closest("form").elements.note.value.trim();
-    Object.assign(state, { busy: true, error: null });
-    redraw();
-    try {
+    whileBusy(state, redraw, async () => {
       await sendDecision(decision, choice, note);
       announce(`${decision.step_id}: ${choiceText(choice)} is recorded.`);
       onDecided();
-    } catch (error) {
-      if (error.status === 409) onDecided(error);
-      else state.error = error;
-    }
-    state.busy = false;
-    redraw();
+    }, onDecided);
   };
   return html`<form class="stack" aria-label=${`Decision for ${decision.step_id}`}>
     ${state.error ? errorNotice(state.error) : nothing}

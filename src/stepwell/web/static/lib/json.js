@@ -30,6 +30,20 @@ export function parseJson(text) {
       ? new ExactInteger(source) : value));
 }
 
+/** The value of *text*; undefined if it isn't JSON. */
+export function tryParseJson(text) {
+  try {
+    return parseJson(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** True if *value* is an object of JSON. */
+export function isObject(value) {
+  return value !== null && typeof value === "object" && Object.getPrototypeOf(value) === Object.prototype;
+}
+
 /** *value* as JSON for people. */
 export function pretty(value) {
   return JSON.stringify(value, null, 2);

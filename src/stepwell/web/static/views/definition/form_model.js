@@ -6,7 +6,7 @@
 // - The values are those of the stored inputs, else the defaults of the schema. Stored inputs that no field shows stay as they are.
 // - A hostile schema makes a small form: `$ref` in a circle, and what is beyond MOST_FIELDS, MOST_LEVELS and MOST_ITEMS, are fields for JSON.
 // - The service checks the inputs. The form finds only what it can't send: texts that aren't numbers or JSON, and what is missing.
-import { parseJson, pretty } from "../../lib/json.js";
+import { isObject, parseJson, pretty } from "../../lib/json.js";
 
 const [MOST_FIELDS, MOST_LEVELS, MOST_ITEMS] = [500, 12, 100];
 const SHORT_TEXT = 100; // characters: a text that may be longer has several lines
@@ -22,7 +22,6 @@ const LIMITS = {
   format: (value) => (["artifact", "date"].includes(value) ? "" : value), contentMediaType: (value) => value,
 };
 
-const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value) && !(value instanceof Number);
 const member = (object, name) => (isObject(object) && Object.hasOwn(object, name) ? object[name] : undefined);
 const isEqual = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 

@@ -3,6 +3,7 @@ import { getJson, send } from "../../lib/api.js";
 import { announce, errorNotice, html, nothing } from "../../lib/dom.js";
 import { amount, number } from "../../lib/format.js";
 import { refresher } from "../../lib/refresher.js";
+import { whileBusy } from "../../lib/while_busy.js";
 
 const READ_INTERVAL_MS = 2_000;
 
@@ -52,22 +53,15 @@ export class RunBudget {
 
   raise = async (event) => {
     event.preventDefault();
-    if (this.busy) return;
     const { reader } = this;
     const { attempts, ...costs } = Object.fromEntries(new FormData(event.target));
     const budget = { ...reader.run.config.budget, max_cost: costs, ...(attempts === undefined ? {} : { max_attempts: Number(attempts) }) };
-    Object.assign(this, { busy: true, error: null });
-    this.onChange();
-    try {
+    await whileBusy(this, this.onChange, async () => {
       await send("PATCH", reader.path, { body: { config: { budget } } });
       await send("POST", `${reader.path}/resume`);
       announce("The budget is set, and the run goes on.");
-    } catch (error) {
-      this.error = error;
-    }
-    this.busy = false;
+    });
     await reader.read();
-    this.onChange();
   };
 }
 

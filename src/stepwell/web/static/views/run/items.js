@@ -2,6 +2,7 @@
 import { getJson, isAbort } from "../../lib/api.js";
 import { errorNotice, html, nothing } from "../../lib/dom.js";
 import { number, plural } from "../../lib/format.js";
+import { isObject } from "../../lib/json.js";
 import { fileUrl, shownFile, thumbnail } from "../../lib/outputs.js";
 import { statusBadge } from "../../lib/status.js";
 
@@ -83,7 +84,7 @@ function card(item, step, byHand) {
 /** Return a value as a text of at most *most* characters. An object is a list of its members. */
 function shorten(value, most) {
   const plain = (each) => (typeof each === "string" ? each : JSON.stringify(each));
-  const text = value && Object.getPrototypeOf(value) === Object.prototype
+  const text = isObject(value)
     ? Object.entries(value).map(([name, each]) => `${name}: ${plain(each)}`).join(", ") : plain(value);
   return text.length > most ? `${text.slice(0, most)}…` : text;
 }

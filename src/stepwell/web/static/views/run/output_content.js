@@ -4,7 +4,7 @@
 // else is a file to download.
 import { html, icon, nothing } from "../../lib/dom.js";
 import { downloadText, downloadUrl } from "../../lib/download.js";
-import { parseJson, pretty } from "../../lib/json.js";
+import { pretty, tryParseJson } from "../../lib/json.js";
 import { fileUrl } from "../../lib/outputs.js";
 
 const READ_BYTES = 256 * 1024;
@@ -81,19 +81,11 @@ async function readBeginning({ path, kind }) {
     if (response.status === 404) return { error: "The file was deleted.", isDeleted: true };
     if (!response.ok) return { error: `The file can't be read: the service responded with ${response.status}.` };
     const size = Number(response.headers.get("Content-Range")?.split("/")[1]);
-    const cut = size > READ_BYTES;
-    return { text: readable(await response.text(), kind === "json" && !cut), cut };
+    const [text, cut] = [await response.text(), size > READ_BYTES];
+    const value = kind === "json" && !cut ? tryParseJson(text) : undefined;
+    return { text: value === undefined ? text : pretty(value), cut };
   } catch {
     return { error: "The file can't be read: the service can't be reached." };
-  }
-}
-
-function readable(text, isJson) {
-  if (!isJson) return text;
-  try {
-    return pretty(parseJson(text));
-  } catch {
-    return text;
   }
 }
 

@@ -10,10 +10,8 @@
 //   isNested  true if a sub-workflow made it
 //   size      in pixels, if the result has it, and bytes, as text
 import { bytes } from "../../lib/format.js";
-import { pretty } from "../../lib/json.js";
+import { isObject, pretty } from "../../lib/json.js";
 import { filesOf, kindOf } from "../../lib/outputs.js";
-
-const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 
 /** *files* of the API's list, and with *hasResults* the texts in the results of the *run*'s own steps, in the order of the
  *  steps. Files of sub-workflows are last. */
