@@ -2091,62 +2091,59 @@ WHERE w.id = free.id
 RETURNING w.id ), old_steps AS (
 DELETE FROM steps
 WHERE ctid = ANY (ARRAY(
-SELECT s.ctid
+SELECT t.ctid
 FROM free
-JOIN steps AS s ON s.workflow_id = free.id
+JOIN steps AS t ON t.workflow_id = free.id
 LIMIT $3 ))
-RETURNING workflow_id ), old_items AS (
+RETURNING workflow_id ), old_step_items AS (
 DELETE FROM step_items
 WHERE ctid = ANY (ARRAY(
-SELECT i.ctid
+SELECT t.ctid
 FROM free
-JOIN step_items AS i ON i.workflow_id = free.id
+JOIN step_items AS t ON t.workflow_id = free.id
 LIMIT $3 ))
 RETURNING workflow_id ), old_events AS (
 DELETE FROM events
 WHERE ctid = ANY (ARRAY(
-SELECT e.ctid
+SELECT t.ctid
 FROM free
-JOIN events AS e ON e.workflow_id = free.id
+JOIN events AS t ON t.workflow_id = free.id
 LIMIT $3 ))
-RETURNING workflow_id ), old_deliveries AS (
-DELETE FROM deliveries
-WHERE ctid = ANY (ARRAY(
-SELECT d.ctid
-FROM free
-JOIN deliveries AS d ON d.workflow_id = free.id
-LIMIT $3 FOR UPDATE OF d SKIP LOCKED ))
 RETURNING workflow_id ), old_tasks AS (
 DELETE FROM tasks
 WHERE ctid = ANY (ARRAY(
-SELECT k.ctid
+SELECT t.ctid
 FROM free
-JOIN tasks AS k ON k.workflow_id = free.id
+JOIN tasks AS t ON t.workflow_id = free.id
 LIMIT $3 ))
-RETURNING id, workflow_id, outputs, deleted_at ), old_keys AS (
+RETURNING id, workflow_id, outputs, deleted_at ), old_deliveries AS (
+DELETE FROM deliveries
+WHERE ctid = ANY (ARRAY(
+SELECT t.ctid
+FROM free
+JOIN deliveries AS t ON t.workflow_id = free.id
+LIMIT $3 FOR UPDATE OF t SKIP LOCKED ))
+RETURNING workflow_id ), old_idempotency_keys AS (
 DELETE FROM idempotency_keys
 WHERE ctid = ANY (ARRAY(
-SELECT i.ctid
+SELECT t.ctid
 FROM free
-JOIN idempotency_keys AS i ON i.workflow_id = free.id
-LIMIT $3 FOR UPDATE OF i SKIP LOCKED ))
-RETURNING workflow_id ), old_labels AS (
-DELETE FROM labels AS l
-USING free
-WHERE l.workflow_id = free.id ), old_commands AS (
+JOIN idempotency_keys AS t ON t.workflow_id = free.id
+LIMIT $3 FOR UPDATE OF t SKIP LOCKED ))
+RETURNING workflow_id ), old_commands AS (
 DELETE FROM commands
 WHERE ctid = ANY (ARRAY(
-SELECT c.ctid
+SELECT t.ctid
 FROM free
-JOIN commands AS c ON c.workflow_id = free.id
-LIMIT $3 FOR UPDATE OF c SKIP LOCKED ))
-RETURNING workflow_id ), old_waits AS (
-DELETE FROM waits AS n
+JOIN commands AS t ON t.workflow_id = free.id
+LIMIT $3 FOR UPDATE OF t SKIP LOCKED ))
+RETURNING workflow_id ), old_labels AS (DELETE FROM labels AS t
 USING free
-WHERE n.workflow_id = free.id ), old_signals AS (
-DELETE FROM signals AS n
+WHERE t.workflow_id = free.id), old_waits AS (DELETE FROM waits AS t
 USING free
-WHERE n.workflow_id = free.id ), old_budgets AS (
+WHERE t.workflow_id = free.id), old_signals AS (DELETE FROM signals AS t
+USING free
+WHERE t.workflow_id = free.id), old_budgets AS (
 DELETE FROM budgets AS b
 USING free
 WHERE b.scope = free.id::text ), new_removals AS (
@@ -2160,18 +2157,18 @@ SET forced = f.forced OR excluded.forced
 RETURNING workflow_id ), is_limited AS (
 SELECT greatest( (SELECT count(*)
 FROM old_steps), (SELECT count(*)
-FROM old_items), (SELECT count(*)
+FROM old_step_items), (SELECT count(*)
 FROM old_events), (SELECT count(*)
 FROM old_tasks) ) >= $3 OR (SELECT count(*)
 FROM old_deliveries) < (SELECT count(*)
 FROM free
-JOIN deliveries AS d ON d.workflow_id = free.id) OR (SELECT count(*)
-FROM old_keys) < (SELECT count(*)
+JOIN deliveries AS t ON t.workflow_id = free.id) OR (SELECT count(*)
+FROM old_idempotency_keys) < (SELECT count(*)
 FROM free
-JOIN idempotency_keys AS i ON i.workflow_id = free.id) OR (SELECT count(*)
+JOIN idempotency_keys AS t ON t.workflow_id = free.id) OR (SELECT count(*)
 FROM old_commands) < (SELECT count(*)
 FROM free
-JOIN commands AS c ON c.workflow_id = free.id) AS yes ), purges AS (
+JOIN commands AS t ON t.workflow_id = free.id) AS yes ), purges AS (
 INSERT INTO cleanups (workflow_id, lane, owner, next_at, purge)
 SELECT free.id, coalesce(free.tenant, ''), $1, clock_timestamp(), true
 FROM free, is_limited
@@ -2259,17 +2256,17 @@ WHERE completed_at > now() - make_interval(secs => $2) AND depth = 0) AS next_s;
 --               ->  Limit
 --                     ->  Nested Loop
 --                           ->  CTE Scan on free free_1
---                           ->  Index Scan using steps_pkey on steps s
+--                           ->  Index Scan using steps_pkey on steps t
 --                                 Index Cond: (workflow_id = free_1.id)
 --             ->  Tid Scan on steps
 --                   TID Cond: (ctid = ANY ((InitPlan 12).col1))
---     CTE old_items
+--     CTE old_step_items
 --       ->  Delete on step_items
 --             InitPlan 14
 --               ->  Limit
 --                     ->  Nested Loop
 --                           ->  CTE Scan on free free_2
---                           ->  Index Scan using step_items_pkey on step_items i
+--                           ->  Index Scan using step_items_pkey on step_items t_1
 --                                 Index Cond: (workflow_id = free_2.id)
 --             ->  Tid Scan on step_items
 --                   TID Cond: (ctid = ANY ((InitPlan 14).col1))
@@ -2279,70 +2276,70 @@ WHERE completed_at > now() - make_interval(secs => $2) AND depth = 0) AS next_s;
 --               ->  Limit
 --                     ->  Nested Loop
 --                           ->  CTE Scan on free free_3
---                           ->  Index Scan using events_pkey on events e_1
+--                           ->  Index Scan using events_pkey on events t_2
 --                                 Index Cond: (workflow_id = free_3.id)
 --             ->  Tid Scan on events
 --                   TID Cond: (ctid = ANY ((InitPlan 16).col1))
+--     CTE old_tasks
+--       ->  Delete on tasks
+--             InitPlan 18
+--               ->  Limit
+--                     ->  Nested Loop
+--                           ->  CTE Scan on free free_4
+--                           ->  Index Scan using tasks_workflow_id_position_attempt_key on tasks t_3
+--                                 Index Cond: (workflow_id = free_4.id)
+--             ->  Tid Scan on tasks
+--                   TID Cond: (ctid = ANY ((InitPlan 18).col1))
 --     CTE old_deliveries
 --       ->  Delete on deliveries
---             InitPlan 18
+--             InitPlan 20
 --               ->  Limit
 --                     ->  LockRows
 --                           ->  Nested Loop
---                                 ->  CTE Scan on free free_4
---                                 ->  Index Scan using deliveries_pkey on deliveries d_1
---                                       Index Cond: (workflow_id = free_4.id)
+--                                 ->  CTE Scan on free free_5
+--                                 ->  Index Scan using deliveries_pkey on deliveries t_4
+--                                       Index Cond: (workflow_id = free_5.id)
 --             ->  Tid Scan on deliveries
---                   TID Cond: (ctid = ANY ((InitPlan 18).col1))
---     CTE old_tasks
---       ->  Delete on tasks
---             InitPlan 20
---               ->  Limit
---                     ->  Nested Loop
---                           ->  CTE Scan on free free_5
---                           ->  Index Scan using tasks_workflow_id_position_attempt_key on tasks k_1
---                                 Index Cond: (workflow_id = free_5.id)
---             ->  Tid Scan on tasks
 --                   TID Cond: (ctid = ANY ((InitPlan 20).col1))
---     CTE old_keys
+--     CTE old_idempotency_keys
 --       ->  Delete on idempotency_keys
 --             InitPlan 22
 --               ->  Limit
 --                     ->  LockRows
 --                           ->  Nested Loop
 --                                 ->  CTE Scan on free free_6
---                                 ->  Index Scan using idempotency_keys_by_workflow_id on idempotency_keys i_1
+--                                 ->  Index Scan using idempotency_keys_by_workflow_id on idempotency_keys t_5
 --                                       Index Cond: (workflow_id = free_6.id)
 --             ->  Tid Scan on idempotency_keys
 --                   TID Cond: (ctid = ANY ((InitPlan 22).col1))
---     CTE old_labels
---       ->  Delete on labels l
---             ->  Nested Loop
---                   ->  CTE Scan on free free_7
---                   ->  Index Scan using labels_pkey on labels l
---                         Index Cond: (workflow_id = free_7.id)
 --     CTE old_commands
 --       ->  Delete on commands
---             InitPlan 25
+--             InitPlan 24
 --               ->  Limit
 --                     ->  LockRows
 --                           ->  Nested Loop
---                                 ->  CTE Scan on free free_8
---                                 ->  Index Scan using commands_by_workflow_id on commands c_2
---                                       Index Cond: (workflow_id = free_8.id)
+--                                 ->  CTE Scan on free free_7
+--                                 ->  Index Scan using commands_by_workflow_id on commands t_6
+--                                       Index Cond: (workflow_id = free_7.id)
 --             ->  Tid Scan on commands
---                   TID Cond: (ctid = ANY ((InitPlan 25).col1))
+--                   TID Cond: (ctid = ANY ((InitPlan 24).col1))
+--     CTE old_labels
+--       ->  Delete on labels t_7
+--             ->  Nested Loop
+--                   ->  CTE Scan on free free_8
+--                   ->  Index Scan using labels_pkey on labels t_7
+--                         Index Cond: (workflow_id = free_8.id)
 --     CTE old_waits
---       ->  Delete on waits n
+--       ->  Delete on waits t_8
 --             ->  Nested Loop
 --                   ->  CTE Scan on free free_9
---                   ->  Index Scan using waits_pkey on waits n
+--                   ->  Index Scan using waits_pkey on waits t_8
 --                         Index Cond: (workflow_id = free_9.id)
 --     CTE old_signals
---       ->  Delete on signals n_1
+--       ->  Delete on signals t_9
 --             ->  Nested Loop
 --                   ->  CTE Scan on free free_10
---                   ->  Index Scan using signals_pkey on signals n_1
+--                   ->  Index Scan using signals_pkey on signals t_9
 --                         Index Cond: (workflow_id = free_10.id)
 --     CTE old_budgets
 --       ->  Delete on budgets b
@@ -2355,8 +2352,8 @@ WHERE completed_at > now() - make_interval(secs => $2) AND depth = 0) AS next_s;
 --             Conflict Resolution: UPDATE
 --             Conflict Arbiter Indexes: file_removals_pkey
 --             ->  Nested Loop
---                   Join Filter: (k_2.workflow_id = free_12.id)
---                   ->  CTE Scan on old_tasks k_2
+--                   Join Filter: (k_1.workflow_id = free_12.id)
+--                   ->  CTE Scan on old_tasks k_1
 --                         Filter: ((deleted_at IS NULL) AND ((outputs)::text <> '[]'::text))
 --                   ->  CTE Scan on free free_12
 --     CTE purges
@@ -2371,7 +2368,7 @@ WHERE completed_at > now() - make_interval(secs => $2) AND depth = 0) AS next_s;
 --                                 ->  CTE Scan on old_steps
 --                         InitPlan 32
 --                           ->  Aggregate
---                                 ->  CTE Scan on old_items
+--                                 ->  CTE Scan on old_step_items
 --                         InitPlan 33
 --                           ->  Aggregate
 --                                 ->  CTE Scan on old_events
@@ -2385,16 +2382,16 @@ WHERE completed_at > now() - make_interval(secs => $2) AND depth = 0) AS next_s;
 --                           ->  Aggregate
 --                                 ->  Nested Loop
 --                                       ->  CTE Scan on free free_13
---                                       ->  Index Only Scan using deliveries_pkey on deliveries d_2
+--                                       ->  Index Only Scan using deliveries_pkey on deliveries t_10
 --                                             Index Cond: (workflow_id = free_13.id)
 --                         InitPlan 37
 --                           ->  Aggregate
---                                 ->  CTE Scan on old_keys
+--                                 ->  CTE Scan on old_idempotency_keys
 --                         InitPlan 38
 --                           ->  Aggregate
 --                                 ->  Nested Loop
 --                                       ->  CTE Scan on free free_14
---                                       ->  Index Only Scan using idempotency_keys_by_workflow_id on idempotency_keys i_2
+--                                       ->  Index Only Scan using idempotency_keys_by_workflow_id on idempotency_keys t_11
 --                                             Index Cond: (workflow_id = free_14.id)
 --                         InitPlan 39
 --                           ->  Aggregate
@@ -2403,7 +2400,7 @@ WHERE completed_at > now() - make_interval(secs => $2) AND depth = 0) AS next_s;
 --                           ->  Aggregate
 --                                 ->  Nested Loop
 --                                       ->  CTE Scan on free free_15
---                                       ->  Index Only Scan using commands_by_workflow_id on commands c_3
+--                                       ->  Index Only Scan using commands_by_workflow_id on commands t_12
 --                                             Index Cond: (workflow_id = free_15.id)
 --                         SubPlan 41
 --                           ->  CTE Scan on new_removals
@@ -4883,62 +4880,59 @@ WHERE purged_by IS NOT NULL
 ON CONFLICT DO NOTHING ), old_steps AS (
 DELETE FROM steps
 WHERE ctid = ANY (ARRAY(
-SELECT s.ctid
+SELECT t.ctid
 FROM free
-JOIN steps AS s ON s.workflow_id = free.id
+JOIN steps AS t ON t.workflow_id = free.id
 LIMIT $3 ))
-RETURNING workflow_id ), old_items AS (
+RETURNING workflow_id ), old_step_items AS (
 DELETE FROM step_items
 WHERE ctid = ANY (ARRAY(
-SELECT i.ctid
+SELECT t.ctid
 FROM free
-JOIN step_items AS i ON i.workflow_id = free.id
+JOIN step_items AS t ON t.workflow_id = free.id
 LIMIT $3 ))
 RETURNING workflow_id ), old_events AS (
 DELETE FROM events
 WHERE ctid = ANY (ARRAY(
-SELECT e.ctid
+SELECT t.ctid
 FROM free
-JOIN events AS e ON e.workflow_id = free.id
+JOIN events AS t ON t.workflow_id = free.id
 LIMIT $3 ))
-RETURNING workflow_id ), old_deliveries AS (
-DELETE FROM deliveries
-WHERE ctid = ANY (ARRAY(
-SELECT d.ctid
-FROM free
-JOIN deliveries AS d ON d.workflow_id = free.id
-LIMIT $3 FOR UPDATE OF d SKIP LOCKED ))
 RETURNING workflow_id ), old_tasks AS (
 DELETE FROM tasks
 WHERE ctid = ANY (ARRAY(
-SELECT k.ctid
+SELECT t.ctid
 FROM free
-JOIN tasks AS k ON k.workflow_id = free.id
+JOIN tasks AS t ON t.workflow_id = free.id
 LIMIT $3 ))
-RETURNING id, workflow_id, outputs, deleted_at ), old_keys AS (
+RETURNING id, workflow_id, outputs, deleted_at ), old_deliveries AS (
+DELETE FROM deliveries
+WHERE ctid = ANY (ARRAY(
+SELECT t.ctid
+FROM free
+JOIN deliveries AS t ON t.workflow_id = free.id
+LIMIT $3 FOR UPDATE OF t SKIP LOCKED ))
+RETURNING workflow_id ), old_idempotency_keys AS (
 DELETE FROM idempotency_keys
 WHERE ctid = ANY (ARRAY(
-SELECT i.ctid
+SELECT t.ctid
 FROM free
-JOIN idempotency_keys AS i ON i.workflow_id = free.id
-LIMIT $3 FOR UPDATE OF i SKIP LOCKED ))
-RETURNING workflow_id ), old_labels AS (
-DELETE FROM labels AS l
-USING free
-WHERE l.workflow_id = free.id ), old_commands AS (
+JOIN idempotency_keys AS t ON t.workflow_id = free.id
+LIMIT $3 FOR UPDATE OF t SKIP LOCKED ))
+RETURNING workflow_id ), old_commands AS (
 DELETE FROM commands
 WHERE ctid = ANY (ARRAY(
-SELECT c.ctid
+SELECT t.ctid
 FROM free
-JOIN commands AS c ON c.workflow_id = free.id
-LIMIT $3 FOR UPDATE OF c SKIP LOCKED ))
-RETURNING workflow_id ), old_waits AS (
-DELETE FROM waits AS n
+JOIN commands AS t ON t.workflow_id = free.id
+LIMIT $3 FOR UPDATE OF t SKIP LOCKED ))
+RETURNING workflow_id ), old_labels AS (DELETE FROM labels AS t
 USING free
-WHERE n.workflow_id = free.id ), old_signals AS (
-DELETE FROM signals AS n
+WHERE t.workflow_id = free.id), old_waits AS (DELETE FROM waits AS t
 USING free
-WHERE n.workflow_id = free.id ), old_budgets AS (
+WHERE t.workflow_id = free.id), old_signals AS (DELETE FROM signals AS t
+USING free
+WHERE t.workflow_id = free.id), old_budgets AS (
 DELETE FROM budgets AS b
 USING free
 WHERE b.scope = free.id::text ), new_removals AS (
@@ -4952,18 +4946,18 @@ SET forced = f.forced OR excluded.forced
 RETURNING workflow_id ), is_limited AS (
 SELECT greatest( (SELECT count(*)
 FROM old_steps), (SELECT count(*)
-FROM old_items), (SELECT count(*)
+FROM old_step_items), (SELECT count(*)
 FROM old_events), (SELECT count(*)
 FROM old_tasks) ) >= $3 OR (SELECT count(*)
 FROM old_deliveries) < (SELECT count(*)
 FROM free
-JOIN deliveries AS d ON d.workflow_id = free.id) OR (SELECT count(*)
-FROM old_keys) < (SELECT count(*)
+JOIN deliveries AS t ON t.workflow_id = free.id) OR (SELECT count(*)
+FROM old_idempotency_keys) < (SELECT count(*)
 FROM free
-JOIN idempotency_keys AS i ON i.workflow_id = free.id) OR (SELECT count(*)
+JOIN idempotency_keys AS t ON t.workflow_id = free.id) OR (SELECT count(*)
 FROM old_commands) < (SELECT count(*)
 FROM free
-JOIN commands AS c ON c.workflow_id = free.id) AS yes )
+JOIN commands AS t ON t.workflow_id = free.id) AS yes )
 SELECT free.id, is_limited.yes OR free.id IN (SELECT id
 FROM gone) AS unfinished
 FROM free, is_limited;
@@ -5017,17 +5011,17 @@ FROM free, is_limited;
 --               ->  Limit
 --                     ->  Nested Loop
 --                           ->  CTE Scan on free free_1
---                           ->  Index Scan using steps_pkey on steps s
+--                           ->  Index Scan using steps_pkey on steps t
 --                                 Index Cond: (workflow_id = free_1.id)
 --             ->  Tid Scan on steps
 --                   TID Cond: (ctid = ANY ((InitPlan 9).col1))
---     CTE old_items
+--     CTE old_step_items
 --       ->  Delete on step_items
 --             InitPlan 11
 --               ->  Limit
 --                     ->  Nested Loop
 --                           ->  CTE Scan on free free_2
---                           ->  Index Scan using step_items_pkey on step_items i
+--                           ->  Index Scan using step_items_pkey on step_items t_1
 --                                 Index Cond: (workflow_id = free_2.id)
 --             ->  Tid Scan on step_items
 --                   TID Cond: (ctid = ANY ((InitPlan 11).col1))
@@ -5037,70 +5031,70 @@ FROM free, is_limited;
 --               ->  Limit
 --                     ->  Nested Loop
 --                           ->  CTE Scan on free free_3
---                           ->  Index Scan using events_pkey on events e
+--                           ->  Index Scan using events_pkey on events t_2
 --                                 Index Cond: (workflow_id = free_3.id)
 --             ->  Tid Scan on events
 --                   TID Cond: (ctid = ANY ((InitPlan 13).col1))
+--     CTE old_tasks
+--       ->  Delete on tasks
+--             InitPlan 15
+--               ->  Limit
+--                     ->  Nested Loop
+--                           ->  CTE Scan on free free_4
+--                           ->  Index Scan using tasks_workflow_id_position_attempt_key on tasks t_3
+--                                 Index Cond: (workflow_id = free_4.id)
+--             ->  Tid Scan on tasks
+--                   TID Cond: (ctid = ANY ((InitPlan 15).col1))
 --     CTE old_deliveries
 --       ->  Delete on deliveries
---             InitPlan 15
+--             InitPlan 17
 --               ->  Limit
 --                     ->  LockRows
 --                           ->  Nested Loop
---                                 ->  CTE Scan on free free_4
---                                 ->  Index Scan using deliveries_pkey on deliveries d
---                                       Index Cond: (workflow_id = free_4.id)
+--                                 ->  CTE Scan on free free_5
+--                                 ->  Index Scan using deliveries_pkey on deliveries t_4
+--                                       Index Cond: (workflow_id = free_5.id)
 --             ->  Tid Scan on deliveries
---                   TID Cond: (ctid = ANY ((InitPlan 15).col1))
---     CTE old_tasks
---       ->  Delete on tasks
---             InitPlan 17
---               ->  Limit
---                     ->  Nested Loop
---                           ->  CTE Scan on free free_5
---                           ->  Index Scan using tasks_workflow_id_position_attempt_key on tasks k_1
---                                 Index Cond: (workflow_id = free_5.id)
---             ->  Tid Scan on tasks
 --                   TID Cond: (ctid = ANY ((InitPlan 17).col1))
---     CTE old_keys
+--     CTE old_idempotency_keys
 --       ->  Delete on idempotency_keys
 --             InitPlan 19
 --               ->  Limit
 --                     ->  LockRows
 --                           ->  Nested Loop
 --                                 ->  CTE Scan on free free_6
---                                 ->  Index Scan using idempotency_keys_by_workflow_id on idempotency_keys i_1
+--                                 ->  Index Scan using idempotency_keys_by_workflow_id on idempotency_keys t_5
 --                                       Index Cond: (workflow_id = free_6.id)
 --             ->  Tid Scan on idempotency_keys
 --                   TID Cond: (ctid = ANY ((InitPlan 19).col1))
---     CTE old_labels
---       ->  Delete on labels l
---             ->  Nested Loop
---                   ->  CTE Scan on free free_7
---                   ->  Index Scan using labels_pkey on labels l
---                         Index Cond: (workflow_id = free_7.id)
 --     CTE old_commands
 --       ->  Delete on commands
---             InitPlan 22
+--             InitPlan 21
 --               ->  Limit
 --                     ->  LockRows
 --                           ->  Nested Loop
---                                 ->  CTE Scan on free free_8
---                                 ->  Index Scan using commands_by_workflow_id on commands c_1
---                                       Index Cond: (workflow_id = free_8.id)
+--                                 ->  CTE Scan on free free_7
+--                                 ->  Index Scan using commands_by_workflow_id on commands t_6
+--                                       Index Cond: (workflow_id = free_7.id)
 --             ->  Tid Scan on commands
---                   TID Cond: (ctid = ANY ((InitPlan 22).col1))
+--                   TID Cond: (ctid = ANY ((InitPlan 21).col1))
+--     CTE old_labels
+--       ->  Delete on labels t_7
+--             ->  Nested Loop
+--                   ->  CTE Scan on free free_8
+--                   ->  Index Scan using labels_pkey on labels t_7
+--                         Index Cond: (workflow_id = free_8.id)
 --     CTE old_waits
---       ->  Delete on waits n
+--       ->  Delete on waits t_8
 --             ->  Nested Loop
 --                   ->  CTE Scan on free free_9
---                   ->  Index Scan using waits_pkey on waits n
+--                   ->  Index Scan using waits_pkey on waits t_8
 --                         Index Cond: (workflow_id = free_9.id)
 --     CTE old_signals
---       ->  Delete on signals n_1
+--       ->  Delete on signals t_9
 --             ->  Nested Loop
 --                   ->  CTE Scan on free free_10
---                   ->  Index Scan using signals_pkey on signals n_1
+--                   ->  Index Scan using signals_pkey on signals t_9
 --                         Index Cond: (workflow_id = free_10.id)
 --     CTE old_budgets
 --       ->  Delete on budgets b
@@ -5113,8 +5107,8 @@ FROM free, is_limited;
 --             Conflict Resolution: UPDATE
 --             Conflict Arbiter Indexes: file_removals_pkey
 --             ->  Nested Loop
---                   Join Filter: (k_2.workflow_id = free_12.id)
---                   ->  CTE Scan on old_tasks k_2
+--                   Join Filter: (k_1.workflow_id = free_12.id)
+--                   ->  CTE Scan on old_tasks k_1
 --                         Filter: ((deleted_at IS NULL) AND ((outputs)::text <> '[]'::text))
 --                   ->  CTE Scan on free free_12
 --     InitPlan 28
@@ -5122,7 +5116,7 @@ FROM free, is_limited;
 --             ->  CTE Scan on old_steps
 --     InitPlan 29
 --       ->  Aggregate
---             ->  CTE Scan on old_items
+--             ->  CTE Scan on old_step_items
 --     InitPlan 30
 --       ->  Aggregate
 --             ->  CTE Scan on old_events
@@ -5136,16 +5130,16 @@ FROM free, is_limited;
 --       ->  Aggregate
 --             ->  Nested Loop
 --                   ->  CTE Scan on free free_13
---                   ->  Index Only Scan using deliveries_pkey on deliveries d_1
+--                   ->  Index Only Scan using deliveries_pkey on deliveries t_10
 --                         Index Cond: (workflow_id = free_13.id)
 --     InitPlan 34
 --       ->  Aggregate
---             ->  CTE Scan on old_keys
+--             ->  CTE Scan on old_idempotency_keys
 --     InitPlan 35
 --       ->  Aggregate
 --             ->  Nested Loop
 --                   ->  CTE Scan on free free_14
---                   ->  Index Only Scan using idempotency_keys_by_workflow_id on idempotency_keys i_2
+--                   ->  Index Only Scan using idempotency_keys_by_workflow_id on idempotency_keys t_11
 --                         Index Cond: (workflow_id = free_14.id)
 --     InitPlan 36
 --       ->  Aggregate
@@ -5154,7 +5148,7 @@ FROM free, is_limited;
 --       ->  Aggregate
 --             ->  Nested Loop
 --                   ->  CTE Scan on free free_15
---                   ->  Index Only Scan using commands_by_workflow_id on commands c_2
+--                   ->  Index Only Scan using commands_by_workflow_id on commands t_12
 --                         Index Cond: (workflow_id = free_15.id)
 --     SubPlan 38
 --       ->  CTE Scan on gone gone_2

@@ -70,49 +70,38 @@ UNION ALL SELECT owner FROM cleanups WHERE workflow_id = $2 AND purge LIMIT 1
 
 WITH_UPLOADS: Final = "SELECT DISTINCT workflow_id FROM uploads WHERE workflow_id = ANY($1::uuid[])"
 
+
+def _old_rows(table: str, returning: str = "workflow_id", lock: str = "") -> str:
+    """Return the stage that deletes up to $3 rows of *table*."""
+    return f"""old_{table} AS (
+    DELETE FROM {table} WHERE ctid = ANY (ARRAY(
+        SELECT t.ctid FROM free JOIN {table} AS t ON t.workflow_id = free.id LIMIT $3{lock}
+    )) RETURNING {returning}
+)"""  # noqa: S608 - names of tables
+
+
+# Other statements lock rows of these tables before a workflow, or without it. So locked rows are left out, and a row
+# that has changed after the snapshot isn't deleted.
+_LOCKED_BY_OTHERS: Final = ("deliveries", "idempotency_keys", "commands")
+_STAGES: Final = [
+    *(_old_rows(table) for table in ("steps", "step_items", "events")),
+    _old_rows("tasks", "id, workflow_id, outputs, deleted_at"),
+    *(_old_rows(table, lock=" FOR UPDATE OF t SKIP LOCKED") for table in _LOCKED_BY_OTHERS),
+    *(
+        f"old_{table} AS (DELETE FROM {table} AS t USING free WHERE t.workflow_id = free.id)"  # noqa: S608 - as above
+        for table in ("labels", "waits", "signals")
+    ),
+]
+_ARE_LEFT: Final = "".join(
+    f"""
+        OR (SELECT count(*) FROM old_{table})
+         < (SELECT count(*) FROM free JOIN {table} AS t ON t.workflow_id = free.id)"""  # noqa: S608 - as above
+    for table in _LOCKED_BY_OTHERS
+)
 # Deletes the rows of the workflows in the stage `free`, which has their ids and tenants, up to $3 of each table.
 # `forced`: their files are deleted even if others have taken over the results.
-# Other statements lock deliveries, idempotency keys and commands before a workflow, or without it. So locked rows are
-# left out, and a row that has changed after the snapshot isn't deleted.
-_DELETE_ROWS: Final = """
-old_steps AS (
-    DELETE FROM steps WHERE ctid = ANY (ARRAY(
-        SELECT s.ctid FROM free JOIN steps AS s ON s.workflow_id = free.id LIMIT $3
-    )) RETURNING workflow_id
-), old_items AS (
-    DELETE FROM step_items WHERE ctid = ANY (ARRAY(
-        SELECT i.ctid FROM free JOIN step_items AS i ON i.workflow_id = free.id LIMIT $3
-    )) RETURNING workflow_id
-), old_events AS (
-    DELETE FROM events WHERE ctid = ANY (ARRAY(
-        SELECT e.ctid FROM free JOIN events AS e ON e.workflow_id = free.id LIMIT $3
-    )) RETURNING workflow_id
-), old_deliveries AS (
-    DELETE FROM deliveries WHERE ctid = ANY (ARRAY(
-        SELECT d.ctid FROM free JOIN deliveries AS d ON d.workflow_id = free.id
-        LIMIT $3 FOR UPDATE OF d SKIP LOCKED
-    )) RETURNING workflow_id
-), old_tasks AS (
-    DELETE FROM tasks WHERE ctid = ANY (ARRAY(
-        SELECT k.ctid FROM free JOIN tasks AS k ON k.workflow_id = free.id LIMIT $3
-    )) RETURNING id, workflow_id, outputs, deleted_at
-), old_keys AS (
-    DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
-        SELECT i.ctid FROM free JOIN idempotency_keys AS i ON i.workflow_id = free.id
-        LIMIT $3 FOR UPDATE OF i SKIP LOCKED
-    )) RETURNING workflow_id
-), old_labels AS (
-    DELETE FROM labels AS l USING free WHERE l.workflow_id = free.id
-), old_commands AS (
-    DELETE FROM commands WHERE ctid = ANY (ARRAY(
-        SELECT c.ctid FROM free JOIN commands AS c ON c.workflow_id = free.id
-        LIMIT $3 FOR UPDATE OF c SKIP LOCKED
-    )) RETURNING workflow_id
-), old_waits AS (
-    DELETE FROM waits AS n USING free WHERE n.workflow_id = free.id
-), old_signals AS (
-    DELETE FROM signals AS n USING free WHERE n.workflow_id = free.id
-), old_budgets AS (
+_DELETE_ROWS: Final = f"""
+{", ".join(_STAGES)}, old_budgets AS (
     DELETE FROM budgets AS b USING free WHERE b.scope = free.id::text
 ), new_removals AS (
     INSERT INTO file_removals AS f (task_id, workflow_id, tenant, outputs, forced)
@@ -123,16 +112,10 @@ old_steps AS (
     RETURNING workflow_id
 ), is_limited AS (
     SELECT greatest(
-        (SELECT count(*) FROM old_steps), (SELECT count(*) FROM old_items), (SELECT count(*) FROM old_events),
+        (SELECT count(*) FROM old_steps), (SELECT count(*) FROM old_step_items), (SELECT count(*) FROM old_events),
         (SELECT count(*) FROM old_tasks)
-    ) >= $3
-        OR (SELECT count(*) FROM old_deliveries)
-         < (SELECT count(*) FROM free JOIN deliveries AS d ON d.workflow_id = free.id)
-        OR (SELECT count(*) FROM old_keys)
-         < (SELECT count(*) FROM free JOIN idempotency_keys AS i ON i.workflow_id = free.id)
-        OR (SELECT count(*) FROM old_commands)
-         < (SELECT count(*) FROM free JOIN commands AS c ON c.workflow_id = free.id) AS yes
-)"""
+    ) >= $3{_ARE_LEFT} AS yes
+)"""  # noqa: S608 - built from the constants above
 
 # A statement that locked a workflow earlier may have written rows after the snapshot. Those are left. A checkpoint
 # locks a workflow before its cleanup. So the workflows are locked first, in the order of `child_statements`.
