@@ -22,31 +22,21 @@ from stepwell.persistence.connections.database import (
     create_asyncpg_pool,
 )
 from stepwell.persistence.connections.write_probe import try_to_write
-from stepwell.persistence.stores.batched_reads import CONNECTIONS
-from stepwell.persistence.stores.budgets import CONNECTIONS as BUDGET_CONNECTIONS
 from stepwell.persistence.stores.budgets import PostgresBudgets
-from stepwell.persistence.stores.cleanups import CONNECTIONS as CLEANUP_CONNECTIONS
 from stepwell.persistence.stores.cleanups import PostgresCleanups
 from stepwell.persistence.stores.cost_queries import PostgresDailyCosts
 from stepwell.persistence.stores.deliveries import PostgresDeliveries
 from stepwell.persistence.stores.event_feed import PostgresEventFeed
-from stepwell.persistence.stores.idempotency_keys import CONNECTIONS as KEY_CONNECTIONS
 from stepwell.persistence.stores.idempotency_keys import PostgresIdempotencyKeys
 from stepwell.persistence.stores.installation import PostgresInstallation
-from stepwell.persistence.stores.large_workflows import CONNECTIONS as LARGE_CONNECTIONS
 from stepwell.persistence.stores.lease_store import PostgresLeaseStore
 from stepwell.persistence.stores.limit_store import PostgresLimitStore
 from stepwell.persistence.stores.notifications import PostgresNotifications, PostgresPresence
-from stepwell.persistence.stores.outbox import CONNECTIONS as OUTBOX_CONNECTIONS
 from stepwell.persistence.stores.outbox import PostgresOutbox
-from stepwell.persistence.stores.peer_commands import CONNECTIONS as COMMAND_CONNECTIONS
 from stepwell.persistence.stores.peer_commands import PostgresCommands
 from stepwell.persistence.stores.purges import PostgresPurges
-from stepwell.persistence.stores.sign_ins import CONNECTIONS as SIGN_IN_CONNECTIONS
 from stepwell.persistence.stores.sign_ins import PostgresSignIns
-from stepwell.persistence.stores.stored_definitions import CONNECTIONS as DEFINITION_CONNECTIONS
 from stepwell.persistence.stores.stored_definitions import PostgresDefinitions
-from stepwell.persistence.stores.uploads import CONNECTIONS as UPLOAD_CONNECTIONS
 from stepwell.persistence.stores.uploads import PostgresUploads
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
@@ -70,6 +60,8 @@ from stepwell.ports.webhooks import Deliveries, Outbox
 from stepwell.settings import Settings
 
 _LAST_WRITES_S = 2.0
+# Of a small pool. With one connection, all would wait for a long statement. With more, fewer calls share a statement.
+_CONNECTIONS = 2
 
 
 class StatementCounter:
@@ -160,33 +152,33 @@ class PostgresSource:
         workflow_store = PostgresWorkflowStore(pool, connect, self._clock, owner)
         stack.callback(workflow_store.end_writing)
 
-        def open_pool(size: int) -> SmallPool:
+        def open_pool(size: int = _CONNECTIONS) -> SmallPool:
             small_pool = SmallPool(connect, size=size, timeout_s=timeout_s)
             stack.callback(small_pool.close)
             return small_pool
 
-        notifying, cleaning = open_pool(1), open_pool(CLEANUP_CONNECTIONS)
+        notifying, cleaning = open_pool(1), open_pool()
         if self._durable:
             await assert_durable(pool)
         return Database(
-            reader=PostgresWorkflowReader(engine, open_pool(CONNECTIONS), open_pool(LARGE_CONNECTIONS)),
+            reader=PostgresWorkflowReader(engine, open_pool(), open_pool()),
             workflow_store=workflow_store,
             leases=PostgresLeaseStore(pool),
-            keys=PostgresIdempotencyKeys(open_pool(KEY_CONNECTIONS), owner),
-            outbox=PostgresOutbox(open_pool(OUTBOX_CONNECTIONS)),
+            keys=PostgresIdempotencyKeys(open_pool(3), owner),
+            outbox=PostgresOutbox(open_pool()),
             deliveries=PostgresDeliveries(engine),
             feed=PostgresEventFeed(engine, pool),
             notifications=PostgresNotifications(connect, notifying, owner),
             presence=PostgresPresence(connect, notifying, owner),
             cleanups=PostgresCleanups(cleaning),
-            uploads=PostgresUploads(open_pool(UPLOAD_CONNECTIONS)),
-            definitions=PostgresDefinitions(open_pool(DEFINITION_CONNECTIONS)),
+            uploads=PostgresUploads(open_pool()),
+            definitions=PostgresDefinitions(open_pool()),
             purges=PostgresPurges(cleaning),
             daily_costs=PostgresDailyCosts(cleaning),
-            commands=PostgresCommands(open_pool(COMMAND_CONNECTIONS)),
+            commands=PostgresCommands(open_pool(3)),
             limits=PostgresLimitStore(notifying),
-            sign_ins=PostgresSignIns(open_pool(SIGN_IN_CONNECTIONS)),
-            budgets=PostgresBudgets(open_pool(BUDGET_CONNECTIONS)),
+            sign_ins=PostgresSignIns(open_pool(1)),
+            budgets=PostgresBudgets(open_pool()),
             installation=PostgresInstallation(pool),
             probe=partial(try_to_write, connect),
         )

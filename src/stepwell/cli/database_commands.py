@@ -18,7 +18,7 @@ from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import asyncpg_connect
 from stepwell.persistence.embedded.server import EmbeddedPostgres
 from stepwell.persistence.schema.migrations import PRE_RELEASE_TABLE, VERSION_TABLE
-from stepwell.persistence.stores.sign_ins import CONNECTIONS, PostgresSignIns
+from stepwell.persistence.stores.sign_ins import PostgresSignIns
 from stepwell.settings import Settings
 
 _MIGRATED = "The tables are up to date."
@@ -168,7 +168,7 @@ def sign_out_all(settings: Settings, signals: Signals) -> int:
 async def end_all_sessions(dsn: str, settings: Settings) -> None:
     """End all sessions and all sign-in URLs of the database. Raises `Refused`."""
     timeout_s = settings.database_timeout_s
-    connections = SmallPool(asyncpg_connect(dsn, timeout_s=timeout_s), size=CONNECTIONS, timeout_s=timeout_s)
+    connections = SmallPool(asyncpg_connect(dsn, timeout_s=timeout_s), size=1, timeout_s=timeout_s)
     try:
         await PostgresSignIns(connections).end_all()
     except Unavailable as error:

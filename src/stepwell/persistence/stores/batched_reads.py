@@ -30,8 +30,6 @@ from stepwell.persistence.tables.workflows import read_waits_for, workflow_recor
 from stepwell.rules.large_workflow_records import SMALL_BYTES, FoundWorkflow, LargeWorkflow
 from stepwell.runtime.batching import BatchedCalls, ItemFailure
 
-# With one connection, all reads would wait for a long workflow. With more of them, fewer reads share a statement.
-CONNECTIONS = 2
 MAX_IDS = 16  # of a statement
 EVERY_PARTS = [WorkflowParts(steps, results) for steps in (True, False) for results in (True, False)]
 _STEP_COLUMNS = tuple(column.name for column in (*steps.c, *attempt_columns(), item_counts_column()))
@@ -49,19 +47,15 @@ class WorkflowLoader:
 
     async def get(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRecord | None:
         """Return the workflow without its steps, however large it is."""
-        rows = await self._bare.rows_of(workflow_id)
-        if not rows or not _covers(scope, rows[0]):
-            return None
-        return workflow_record(rows[0], _bytes(rows[0]["final_step_result"]))
+        row = await self._bare.first_of(scope, workflow_id)
+        return None if row is None else workflow_record(row, _bytes(row["final_step_result"]))
 
     async def find(self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts) -> FoundWorkflow | None:
         """Return the workflow with *parts*. If it isn't small, another statement finds out whether there is one."""
         rows = await self._small[parts].rows_of(workflow_id)
         if not rows:
-            (row,) = await self._versions.rows_of(workflow_id) or [None]
-            if row is None or not _covers(scope, row):
-                return None
-            return LargeWorkflow(workflow_id, row["tenant"], WorkflowStatus(row["status"]))
+            row = await self._versions.first_of(scope, workflow_id)
+            return None if row is None else LargeWorkflow(workflow_id, row["tenant"], WorkflowStatus(row["status"]))
         if not _covers(scope, rows[0]):
             return None
         record = workflow_record(rows[0], _bytes(rows[0]["final_step_result"]), results=parts.results)
@@ -70,19 +64,17 @@ class WorkflowLoader:
         return record
 
     async def owner(self, scope: TenantScope, workflow_id: UUID) -> TenantScope | None:
-        rows = await self._versions.rows_of(workflow_id)
-        return TenantScope(rows[0]["tenant"]) if rows and _covers(scope, rows[0]) else None
+        row = await self._versions.first_of(scope, workflow_id)
+        return None if row is None else TenantScope(row["tenant"])
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> ReadVersion | None:
-        rows = await self._versions.rows_of(workflow_id)
-        if not rows or not _covers(scope, rows[0]):
+        if (row := await self._versions.first_of(scope, workflow_id)) is None:
             return None
-        return ReadVersion(Version.of(rows[0]["last_event"], rows[0]["updated_at"]), read_waits_for(rows[0]))
+        return ReadVersion(Version.of(row["last_event"], row["updated_at"]), read_waits_for(row))
 
     async def task(self, scope: TenantScope, task_id: UUID) -> Row | None:
         """Return the row of the task, with the id and the type of its step."""
-        rows = await self._tasks.rows_of(task_id)
-        return rows[0] if rows and _covers(scope, rows[0]) else None
+        return await self._tasks.first_of(scope, task_id)
 
 
 class Statement(NamedTuple):
@@ -116,6 +108,10 @@ class _RowReader:
 
     async def rows_of(self, id_: UUID) -> list[Row]:
         return await self._calls.call(id_, None)
+
+    async def first_of(self, scope: TenantScope, id_: UUID) -> Row | None:
+        rows = await self.rows_of(id_)
+        return rows[0] if rows and _covers(scope, rows[0]) else None
 
     async def _read(self, take: Callable[[], Iterable[UUID]]) -> Mapping[UUID, list[Row]]:
         async with self._readers.borrow() as connection:

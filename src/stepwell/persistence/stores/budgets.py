@@ -12,7 +12,6 @@ from stepwell.persistence.tables.column import Row
 from stepwell.ports.budgets import BudgetRefusal, BudgetUse, Demand
 from stepwell.runtime.batching import BatchedCalls
 
-CONNECTIONS: Final = 2
 _MAX_DEMANDS: Final = 500  # of a statement
 _MAX_WOKEN: Final = 1_000
 _Batch = Mapping[UUID, Sequence[Demand]]

@@ -16,8 +16,6 @@ from stepwell.persistence.tables.column import Row, names
 from stepwell.persistence.tables.tasks import TASK, read_task
 from stepwell.rules.list_records import TaskCursor
 
-# The maximum. A connection is opened only if all others are in use, so without cleanups there is none.
-CONNECTIONS: Final = 2
 _MOST_DUE: Final = 1_000
 
 REQUEST: Final = """

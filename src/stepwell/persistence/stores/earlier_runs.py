@@ -11,10 +11,8 @@ from typing import Final
 from uuid import UUID
 
 from msgspec import json
-from msgspec.structs import astuple
 
 from stepwell.basics.artifacts import TASK_IN_JSON
-from stepwell.basics.tenancy import TenantScope
 from stepwell.lifecycle.model import UnitKey
 from stepwell.lifecycle.records import EarlierResult
 from stepwell.persistence.tables.column import Row, names
@@ -74,7 +72,3 @@ def read_earlier_results(units: Sequence[Row], tasks: Sequence[Row], workflow_id
         for row in units
     ]
     return earlier_results(workflow_id, completed, map(read_task, tasks))
-
-
-def earlier_parameters(scope: TenantScope, workflow_id: UUID) -> tuple[object, ...]:
-    return workflow_id, *astuple(scope)

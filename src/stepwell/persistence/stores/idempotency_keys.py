@@ -23,7 +23,6 @@ from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import PostgresAdapter
 from stepwell.persistence.tables.column import Row
 
-CONNECTIONS: Final = 3
 _READS: Final = 10
 _read_headers = json.Decoder(dict[str, str]).decode
 

@@ -35,7 +35,6 @@ from stepwell.rules.large_workflow_records import (
     StoredStep,
 )
 
-CONNECTIONS: Final = 2
 _STEP_BYTES: Final = 700  # of a step in a response, without its definition, result and error
 _STATE_BYTES: Final = 320  # of a step in a snapshot, without its error
 _WORKFLOW_BYTES: Final = 2_000

@@ -19,8 +19,6 @@ from stepwell.persistence.tables.column import Row
 from stepwell.persistence.tables.events import history_event
 from stepwell.ports.webhooks import Backlog
 
-# The maximum. A connection is opened only if all others are in use, so without webhooks there is none.
-CONNECTIONS: Final = 2
 _PAGE: Final = 1_000
 
 # A process without a row, or declared dead, won't come back: all its deliveries are taken. A process whose lease has

@@ -41,7 +41,6 @@ from stepwell.ports.processes import COMMAND_LIFETIME_S, COMMANDS_PER_TENANT, CO
 
 log = structlog.get_logger()
 
-CONNECTIONS: Final = 3
 _MOST_READS = 10  # for one page of commands
 _UNREADABLE = "the process that runs the workflow is of another version, and can't read this request"
 

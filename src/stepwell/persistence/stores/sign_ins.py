@@ -15,8 +15,6 @@ from uuid import UUID
 from stepwell.persistence.connections.connection_pool import PooledAdapter
 from stepwell.ports.sign_ins import CodeRefusal
 
-CONNECTIONS: Final = 1
-
 NOW: Final = "SELECT clock_timestamp() AS now"
 USE_CODE: Final = """
 WITH old AS (

@@ -30,8 +30,6 @@ from stepwell.rules.stored_definitions import (
     name_with_version,
 )
 
-CONNECTIONS: Final = 2
-
 LOCK: Final = "SELECT pg_advisory_xact_lock(hashtext('stepwell definitions ' || $1))"
 USE: Final = """
 SELECT count(*) FILTER (WHERE versions > 0) AS names, coalesce(sum(bytes), 0)::bigint AS bytes,

@@ -35,8 +35,6 @@ from stepwell.rules.uploads import (
     UploadUse,
 )
 
-# The maximum. A connection is opened only if all others are in use, so without uploads there is none.
-CONNECTIONS: Final = 2
 _CREATE_S: Final = 60  # the longest time from a stored reference to its workflow
 
 _RECORD: Final = names(RECORD)

@@ -40,13 +40,8 @@ from stepwell.persistence.statements import engine_statements as sql
 from stepwell.persistence.statements.encode_rows import checkpoint_rows, more_rows
 from stepwell.persistence.statements.flow_statements import LOAD_ITEMS, UNPARK
 from stepwell.persistence.stores.batched_inserts import WorkflowInserter
-from stepwell.persistence.stores.earlier_runs import (
-    COMPLETED_TASKS,
-    COMPLETED_UNITS,
-    TAKE,
-    earlier_parameters,
-    read_earlier_results,
-)
+from stepwell.persistence.stores.earlier_runs import COMPLETED_TASKS, COMPLETED_UNITS, TAKE, read_earlier_results
+from stepwell.persistence.tables.column import Row
 from stepwell.persistence.tables.steps import read_item, step_record
 from stepwell.persistence.tables.tasks import read_task
 from stepwell.persistence.tables.waits import read_signals
@@ -90,6 +85,11 @@ class PostgresWorkflowStore(PostgresAdapter):
         finally:
             self._others.release()
 
+    async def _fetch(self, statement: str, *values: Any) -> list[Row]:
+        async with self._permit():
+            rows: list[Row] = await self._pool.fetch(statement, *values)
+        return rows
+
     async def insert(self, scope: TenantScope, new: NewWorkflow) -> None:
         if not scope.covers(new.record.tenant, new.record.created_by):
             raise Forbidden("the workflow belongs to another tenant")
@@ -103,19 +103,16 @@ class PostgresWorkflowStore(PostgresAdapter):
         return await self._inserter.insert_child(new, attempt, limits)
 
     async def statuses(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> dict[UUID, WorkflowStatus]:
-        async with self._permit():
-            rows = await self._pool.fetch(sql.STATUSES, list(workflow_ids), *astuple(scope))
+        rows = await self._fetch(sql.STATUSES, list(workflow_ids), *astuple(scope))
         return {row["id"]: WorkflowStatus(row["status"]) for row in rows}
 
     async def child_statuses(self, scope: TenantScope, parent_id: UUID, child_ids: Collection[UUID]) -> ChildStatuses:
-        async with self._permit():
-            rows = await self._pool.fetch(sql.CHILD_STATUSES, list(child_ids), *astuple(scope), parent_id)
+        rows = await self._fetch(sql.CHILD_STATUSES, list(child_ids), *astuple(scope), parent_id)
         statuses = {row["id"]: WorkflowStatus(row["status"]) for row in rows if row["is_child"]}
         return ChildStatuses(statuses, sum(row["child_ended_count"] for row in rows if row["id"] == parent_id))
 
     async def refer(self, scope: TenantScope, workflow_id: UUID, paths: Collection[str]) -> None:
-        async with self._permit():
-            rows = await self._pool.fetch(sql.MAY_READ, workflow_id, *astuple(scope), sorted(paths))
+        rows = await self._fetch(sql.MAY_READ, workflow_id, *astuple(scope), sorted(paths))
         if not rows:
             raise NotFound("workflow")
         await self._inserter.refer(workflow_id, rows[0]["tenant"], sorted(named_tasks(" ".join(paths))))
@@ -129,8 +126,7 @@ class PostgresWorkflowStore(PostgresAdapter):
     async def results(self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]) -> dict[UUID, dict[int, bytes]]:
         ids = [workflow_id for workflow_id, positions in wanted.items() for _ in positions]
         positions = [position for positions in wanted.values() for position in positions]
-        async with self._permit():
-            rows = await self._pool.fetch(sql.LOAD_RESULTS, ids, positions, *astuple(scope), MAX_MAPPED_BYTES)
+        rows = await self._fetch(sql.LOAD_RESULTS, ids, positions, *astuple(scope), MAX_MAPPED_BYTES)
         by_workflow: dict[UUID, dict[int, bytes]] = defaultdict(dict)
         for row in rows:
             if row["result"] is None:
@@ -139,7 +135,7 @@ class PostgresWorkflowStore(PostgresAdapter):
         return by_workflow
 
     async def earlier_results(self, scope: TenantScope, workflow_id: UUID) -> list[EarlierResult]:
-        parameters = earlier_parameters(scope, workflow_id)
+        parameters = (workflow_id, *astuple(scope))
         async with self._permit(), self._pool.acquire() as connection:
             units = await connection.fetch(COMPLETED_UNITS, *parameters)
             tasks = await connection.fetch(COMPLETED_TASKS, *parameters) if units else []
@@ -149,14 +145,11 @@ class PostgresWorkflowStore(PostgresAdapter):
         self, scope: TenantScope, earlier_id: UUID, keys: Sequence[UnitKey], workflow_id: UUID | None
     ) -> dict[UnitKey, bytes]:
         positions, items = [key.step for key in keys], [key.item for key in keys]
-        async with self._permit():
-            parameters = (*earlier_parameters(scope, earlier_id), positions, items, workflow_id)
-            rows = await self._pool.fetch(TAKE, *parameters)
+        rows = await self._fetch(TAKE, earlier_id, *astuple(scope), positions, items, workflow_id)
         return {UnitKey(row["position"], row["item"]): row["result"].encode() for row in rows}
 
     async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
-        async with self._permit():
-            rows = await self._pool.fetch(sql.KNOWN_JOBS, provider, list(remote_ids))
+        rows = await self._fetch(sql.KNOWN_JOBS, provider, list(remote_ids))
         return {row["remote_id"] for row in rows}
 
     async def write(self, batch: Sequence[Decision]) -> set[UUID]:
@@ -234,16 +227,13 @@ class PostgresWorkflowStore(PostgresAdapter):
         return next((each for each in loaded if each.state.epoch == epoch), None)
 
     async def release_idle(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> int:
-        async with self._permit():
-            return len(await self._pool.fetch(claims.RELEASE_IDLE, owner, list(held), now, limit))
+        return len(await self._fetch(claims.RELEASE_IDLE, owner, list(held), now, limit))
 
     async def hand_over(self, owner: UUID, workflow_ids: Collection[UUID]) -> None:
-        async with self._permit():
-            await self._pool.execute(claims.HAND_OVER, owner, list(workflow_ids))
+        await self._fetch(claims.HAND_OVER, owner, list(workflow_ids))
 
     async def waiting(self) -> list[WaitingCount]:
-        async with self._permit():
-            rows = await self._pool.fetch(claims.WAITING)
+        rows = await self._fetch(claims.WAITING)
         return [WaitingCount(row["tenant"], row["number"], row["oldest"]) for row in rows]
 
     async def admit(self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]) -> AdmissionResult:
@@ -257,8 +247,7 @@ class PostgresWorkflowStore(PostgresAdapter):
         return AdmissionResult([loaded[each] for each in ids], {row["tenant"]: row["slots"] for row in left})
 
     async def unpark(self, limit: int) -> UnparkedWorkflows:
-        async with self._permit():
-            row = await self._pool.fetchrow(UNPARK, limit, PAUSED_A_PAGE, POSTPONED_S)
+        (row,) = await self._fetch(UNPARK, limit, PAUSED_A_PAGE, POSTPONED_S)
         return UnparkedWorkflows(Counter(row["tenants"]), list(row["paused"]), row["next_at"])
 
     async def set_clock(self) -> None:
