@@ -17,7 +17,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
-from litestar import HttpMethod, post, route
+from litestar import HttpMethod, route
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from litestar.response import Template
@@ -150,7 +150,7 @@ class _Use(Struct, frozen=True):
         return Template("decide.html", context=context, status_code=status, headers=_HEADERS)
 
 
-@route(DECISION_PATH, http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
+@route(DECISION_PATH, http_method=[HttpMethod.GET, HttpMethod.HEAD, HttpMethod.POST], include_in_schema=False)
 async def decision_page(
     request: ApiRequest,
     services: ServicesDep,
@@ -159,41 +159,25 @@ async def decision_page(
     clock: ClockDep,
     decision_limits: DecisionPageLimitsDep,
 ) -> Template:
+    """Show the form, or decide by it."""
     link = _link(request, decision_links, clock, decision_limits)
     if isinstance(link, Template):
         return link
+    decides = request.method == HttpMethod.POST
+    fields = first_values(await read_any_body(request, _MAX_FORM_BYTES), _MAX_FIELDS) if decides else {}
     use = _Use(services, signed_urls, clock, link, resources_of(request.scope))
     try:
         decision = await use.find()
-    except (Unavailable, TooManyRequests) as error:
-        return _message(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_NOW, error.retry_after_s)
-    return decision if isinstance(decision, Template) else use.form(decision)
-
-
-@post(DECISION_PATH, include_in_schema=False)
-async def decide_by_link(
-    request: ApiRequest,
-    services: ServicesDep,
-    decision_links: DecisionLinksDep,
-    signed_urls: SignedUrlsDep,
-    clock: ClockDep,
-    decision_limits: DecisionPageLimitsDep,
-) -> Template:
-    link = _link(request, decision_links, clock, decision_limits)
-    if isinstance(link, Template):
-        return link
-    fields = first_values(await read_any_body(request, _MAX_FORM_BYTES), _MAX_FIELDS)
-    use = _Use(services, signed_urls, clock, link, resources_of(request.scope))
-    try:
-        return await _decide(use, fields.get("choice", ""), fields.get("note", "").strip())
+        if isinstance(decision, Template):
+            return decision
+        if not decides:
+            return use.form(decision)
+        return await _decide(use, decision, fields.get("choice", ""), fields.get("note", "").strip())
     except (Unavailable, TooManyRequests) as error:
         return _message(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_NOW, error.retry_after_s)
 
 
-async def _decide(use: _Use, choice: str, note: str) -> Template:
-    decision = await use.find()
-    if isinstance(decision, Template):
-        return decision
+async def _decide(use: _Use, decision: ShownDecision, choice: str, note: str) -> Template:
     error = _LONG_NOTE if len(note) > MAX_NOTE else _BAD_NOTE if "\x00" in note else ""
     if error or choice not in decision.stored.wait.choices:
         return use.form(decision, HTTPStatus.UNPROCESSABLE_ENTITY, error or _NO_CHOICE, note[:MAX_NOTE])
@@ -264,6 +248,3 @@ def _choices(values: Sequence[str], urls: dict[str, str]) -> list[_Choice]:
         else:
             choices.append(_Choice(value, value, None))
     return choices
-
-
-HANDLERS: Final = (decision_page, decide_by_link)

@@ -25,8 +25,7 @@ from stepwell.contract.scopes import Permission, allowed_by
 from stepwell.examples import read_examples
 from stepwell.ports.clock import Clock
 from stepwell.rules.access.attempt_limit import AttemptLimit
-from stepwell.web.decision_page import HANDLERS as DECISION_HANDLERS
-from stepwell.web.decision_page import decision_page_limits
+from stepwell.web.decision_page import decision_page, decision_page_limits
 from stepwell.web.sign_in import HANDLERS as SIGN_IN_HANDLERS
 from stepwell.web.sign_in import PAGE_HEADERS, SignInContext, SignInContextDep, redirect, redirect_to_sign_in
 from stepwell.web.sign_in_service import SignInService
@@ -181,7 +180,7 @@ def no_such_page() -> Template:
     return Template("not_found.html", status_code=HTTPStatus.NOT_FOUND, headers=headers)
 
 
-HANDLERS: Final = (static_file, *SIGN_IN_HANDLERS, *DECISION_HANDLERS, *map(_page, VIEWS), redirect_to_runs, docs)
+HANDLERS: Final = (static_file, *SIGN_IN_HANDLERS, decision_page, *map(_page, VIEWS), redirect_to_runs, docs)
 
 
 def build_pages(sign_in: SignInService, clock: Clock, providers: Collection[str]) -> WebPages:
