@@ -341,12 +341,13 @@ class RemoteProvider(Provider, Protocol):
 
     listing_lag_s: float
 
-    def ends_jobs(self, model: str, /) -> bool:
+    def ends_jobs(self, model: str, /) -> bool:  # noqa: ARG002 - most jobs can be ended
         """Return whether a running job of *model* can be ended.
 
         If it can't, a time-out doesn't lead to another attempt unless `on_unknown` says so, because the first job
         would continue and be paid for.
         """
+        return True
 
     async def prepare(self, attempt: Attempt, io: AttemptIO, /) -> Request:
         """Convert the inputs and their files into the provider's format. This costs nothing and starts nothing."""
@@ -369,11 +370,12 @@ class RemoteProvider(Provider, Protocol):
     async def cancel(self, attempt: Attempt, job: Job, /) -> CancelAnswer:
         """Ask the provider to end the job. `poll` reports whether and how it has ended. May be called again."""
 
-    def called_back(self, body: bytes, /) -> Job | None:
+    def called_back(self, body: bytes, /) -> Job | None:  # noqa: ARG002 - most providers send none
         """Return the job that a callback is about; None if the body can't be read.
 
         The callback's URL is secret, so only the provider can have sent it. The state of the job comes from `poll`.
         """
+        return None
 
     async def reconcile(self, attempt: Attempt, sent: Sent, /) -> Sequence[Job] | None:
         """Return the jobs that may have come from what was *sent*, the likeliest first.

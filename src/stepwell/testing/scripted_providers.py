@@ -160,7 +160,7 @@ class ScriptedInProcess(_ScriptedProvider):
             delay.end()
 
 
-class ScriptedRemote(_ScriptedProvider):
+class ScriptedRemote(_ScriptedProvider, RemoteProvider):
     listing_lag_s = 0.0
 
     def __init__(self, script: ProviderScript, real: Provider, delays: _Delays) -> None:
@@ -215,9 +215,6 @@ class ScriptedRemote(_ScriptedProvider):
         entry.cancelled = True
         entry.end()
         return CancelAnswer.ACCEPTED
-
-    def called_back(self, _body: bytes, /) -> Job | None:
-        return None
 
     async def reconcile(self, _attempt: Attempt, _sent: Sent, /) -> list[Job]:
         return []

@@ -30,6 +30,7 @@ from stepwell.ports.providers import (
     Job,
     JobState,
     JobStatus,
+    RemoteProvider,
     Request,
     UrlReader,
 )
@@ -65,7 +66,7 @@ _PERMANENT_ERRORS = frozenset(
 _SHORTAGES = frozenset({"MemoryError", "OutOfMemoryError"})
 
 
-class ComfyUiProvider:
+class ComfyUiProvider(RemoteProvider):
     """Implements `RemoteProvider`.
 
     *client* is an `http_client.plain_client`. *url* is the server's base, which is trusted: files are read from it with
@@ -112,9 +113,6 @@ class ComfyUiProvider:
 
     def refusals(self, step: KnownStep) -> Iterable[Fault]:
         return refusals(step)
-
-    def ends_jobs(self, _model: str, /) -> bool:
-        return True
 
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
         """Build the prompt. Files are uploaded to the server, where the same file always has the same name."""
@@ -179,9 +177,6 @@ class ComfyUiProvider:
             return CancelAnswer.ACCEPTED
         return CancelAnswer.UNKNOWN_JOB if await server.history(job.id) is None else CancelAnswer.ENDED
 
-    def called_back(self, _body: bytes, /) -> Job | None:
-        return None
-
     async def reconcile(self, attempt: Attempt, _sent: Sent, /) -> Sequence[Job]:
         """Find the job by its task, which nobody else sends."""
         server, task_id = self._job_server(attempt), str(attempt.task_id)
@@ -202,9 +197,7 @@ class ComfyUiProvider:
             self._connections[name] = SharedConnection(self._url, key)
         return ComfyUiServer(self._client, self._connections[name], key, self._timeout_s, attempt.answers)
 
-    def _job_server(self, attempt: Attempt) -> ComfyUiServer:
-        with as_call_failed():
-            return self.server(attempt)
+    _job_server = as_call_failed()(server)
 
 
 async def _read_job(server: ComfyUiServer, job: Job, *, anew: bool) -> Entry | str:

@@ -30,6 +30,7 @@ from stepwell.ports.providers import (
     Job,
     JobState,
     JobStatus,
+    RemoteProvider,
     Request,
     UrlReader,
 )
@@ -63,7 +64,7 @@ _STATUSES = {
 }
 
 
-class CustomProvider:
+class CustomProvider(RemoteProvider):
     """Implements `RemoteProvider` for the worker at *url*.
 
     *client* is an `http_client.plain_client`. *timeout_s* is the deadline of one call, so a worker that needs longer
@@ -98,9 +99,6 @@ class CustomProvider:
 
     def refusals(self, step: KnownStep) -> Iterable[Fault]:
         return collect_refusals(partial(_model, step.task_type, step.provider_config), partial(_seed, step.inputs, 0))
-
-    def ends_jobs(self, _model: str, /) -> bool:
-        return True
 
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
         """Build the job. Inputs named `*_url` and `*_urls` become references that a worker can read."""
@@ -191,9 +189,7 @@ class CustomProvider:
         answers, clock = attempt.answers, self._clock
         return SignedApi(self._client, answers=answers, key=key, clock=clock, timeout_s=self._timeout_s)
 
-    def _job_api(self, attempt: Attempt) -> SignedApi:
-        with as_call_failed():
-            return self._api(attempt)
+    _job_api = as_call_failed()(_api)
 
     def _job(self, job_id: str, status_url: str | None, cancel_url: str | None) -> Job:
         named = {"status": status_url, "cancel": cancel_url}

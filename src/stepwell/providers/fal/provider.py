@@ -30,6 +30,7 @@ from stepwell.ports.providers import (
     Job,
     JobState,
     JobStatus,
+    RemoteProvider,
     Request,
     UrlReader,
 )
@@ -96,7 +97,7 @@ class _Page(Struct, frozen=True):
     next_cursor: str | None = None
 
 
-class FalProvider:
+class FalProvider(RemoteProvider):
     """Implements `RemoteProvider` with fal's queue at *url* and its platform API at *api_url*.
 
     *client* is an `http_client.plain_client`. *timeout_s* is the deadline of each call. fal documents no time after
@@ -139,9 +140,6 @@ class FalProvider:
 
     def refusals(self, step: KnownStep) -> Iterable[Fault]:
         return refusals(step)
-
-    def ends_jobs(self, _model: str, /) -> bool:
-        return True
 
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
         self._key(attempt)
@@ -278,9 +276,7 @@ class FalProvider:
     def _apis(self, attempt: Attempt) -> FalApis:
         return FalApis(self._client, self._key(attempt), self._timeout_s, attempt.answers)
 
-    def _job_apis(self, attempt: Attempt) -> FalApis:
-        with as_call_failed():
-            return self._apis(attempt)
+    _job_apis = as_call_failed()(_apis)
 
     def _key(self, attempt: Attempt) -> Key:
         return check_header(self._credentials.require_key(attempt.provider_config, _NAME), _NAME)

@@ -35,6 +35,7 @@ from stepwell.ports.providers import (
     Job,
     JobState,
     JobStatus,
+    RemoteProvider,
     Request,
     UrlReader,
 )
@@ -59,7 +60,7 @@ _EXTENSIONS = {"jpeg": "jpg", "jpg": "jpg", "webp": "webp", "gif": "gif"}
 _REDIRECTS = 3
 
 
-class OpenAiProvider:
+class OpenAiProvider(RemoteProvider):
     """Implements `RemoteProvider`. The key is the credential "OPENAI", or the one that a step names. Servers other than
     OpenAI may need none.
 
@@ -181,10 +182,6 @@ class OpenAiProvider:
             return CancelAnswer.ENDED
         return CancelAnswer.REFUSED if self._public else await cancel_video(self._job_session(attempt), job)
 
-    def called_back(self, _body: bytes, /) -> Job | None:
-        """Return None, because OpenAI sends no callbacks about single requests."""
-        return None
-
     async def reconcile(self, attempt: Attempt, sent: Sent) -> Sequence[Job] | None:
         """Find the video with the same parameters. Returns None for other tasks, and if the inputs aren't known.
 
@@ -221,9 +218,7 @@ class OpenAiProvider:
         )
         return answers.OpenAiSession(api, self._url, {"Authorization": f"Bearer {secret}"} if secret else {}, words)
 
-    def _job_session(self, attempt: Attempt) -> answers.OpenAiSession:
-        with as_call_failed():
-            return self._session(attempt)
+    _job_session = as_call_failed()(_session)
 
 
 async def _post(

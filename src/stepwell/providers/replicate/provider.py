@@ -37,6 +37,7 @@ from stepwell.ports.providers import (
     Job,
     JobState,
     JobStatus,
+    RemoteProvider,
     Request,
     UrlReader,
 )
@@ -100,7 +101,7 @@ class _Session(NamedTuple):
     headers: Mapping[str, str]
 
 
-class ReplicateProvider:
+class ReplicateProvider(RemoteProvider):
     """Implements `RemoteProvider`. The key is the credential "REPLICATE", or the one that a step names.
 
     *client* is an `http_client.plain_client`, *url* the API's base, *timeout_s* the deadline of each call.
@@ -143,9 +144,6 @@ class ReplicateProvider:
 
     def refusals(self, step: KnownStep) -> Iterable[Fault]:
         return refusals(step)
-
-    def ends_jobs(self, _model: str, /) -> bool:
-        return True
 
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
         deadline(attempt.provider_config)
@@ -292,9 +290,7 @@ class ReplicateProvider:
         )
         return _Session(api, {"Authorization": f"Bearer {secret}"})
 
-    def _job_session(self, attempt: Attempt) -> _Session:
-        with as_call_failed():
-            return self._session(attempt)
+    _job_session = as_call_failed()(_session)
 
 
 def _error_text(body: bytes) -> str | None:
