@@ -18,8 +18,8 @@ from stepwell.testing.memory_tables import BudgetRow, MemoryAdapter, Tables
 
 class MemoryBudgets(MemoryAdapter):
     async def reserve(self, task_id: UUID, demands: Sequence[Demand]) -> BudgetRefusal | None:
-        tables, task = self._tables, _task(self._tables, task_id)
-        if task is None or task.status is not TaskStatus.RUNNING:
+        tables, stored = self._tables, self._tables.task_of_any(task_id)
+        if stored is None or stored.task.status is not TaskStatus.RUNNING:
             return None
         known = {scope for scope, _ in tables.reservations.get(task_id, {})}
         wanted = [each for each in demands if each.scope not in known]
@@ -78,15 +78,8 @@ def _bound(tables: Tables, demand: Demand) -> tuple[Decimal | None, bool]:
 
 def _forget_ended(tables: Tables) -> None:
     for task_id, reserved in list(tables.reservations.items()):
-        task = _task(tables, task_id)
-        if task is not None and (task.status is TaskStatus.RUNNING or task.follow_up_until is not None):
+        if (stored := tables.task_of_any(task_id)) is not None and stored.is_open:
             continue
         for key, amount in reserved.items():
             tables.budgets[key].reserved -= amount
         del tables.reservations[task_id]
-
-
-def _task(tables: Tables, task_id: UUID) -> Any:
-    workflow_id = tables.workflow_of_task.get(task_id)
-    row = None if workflow_id is None else tables.workflows.get(workflow_id)
-    return None if row is None else row.tasks[task_id].task

@@ -51,8 +51,7 @@ def count_saved(tables: Tables, record: WorkflowRecord, events: Iterable[History
         if event.type is not EventType.STEP_REUSED or (saved := event.data["saved"]) is None:
             continue
         task_id = event.data["from_task_id"]
-        earlier = tables.workflows.get(tables.workflow_of_task.get(task_id, record.id))
-        stored = None if earlier is None else earlier.tasks.get(task_id)
+        stored = tables.task_of_any(task_id)
         row = _row(tables, record, None if stored is None else stored.task, saved.currency, event.at)
         row.saved = _EXACT.add(row.saved, exact(saved.amount))
 

@@ -159,8 +159,8 @@ class MemoryPurges(MemoryAdapter):
     def _loses(self, task_id: UUID, reader_id: UUID) -> bool:
         """Return whether the reader has taken over a result of the task, or still may."""
         reader = self._tables.workflows[reader_id]
-        flows = [step.state.flow for step in reader.record.steps or []] + [item.flow for item in reader.items.values()]
-        taken = [flow.reused for flow in flows if flow is not None and flow.reused is not None]
+        flows = [unit.flow for unit in reader.units if unit.flow is not None]
+        taken = [flow.reused for flow in flows if flow.reused is not None]
         has_taken = any(str(task_id) in output.path for each in taken for output in each.outputs)
         return has_taken or reader.record.state.status not in TERMINAL_STATUSES
 
@@ -207,8 +207,7 @@ class MemoryPurges(MemoryAdapter):
     async def end_removals(self, task_ids: Collection[UUID]) -> None:
         for task_id in task_ids:
             self._tables.removals.pop(task_id, None)
-            workflow = self._tables.workflows.get(self._tables.workflow_of_task.get(task_id, UUID(int=0)))
-            if workflow is not None and (row := workflow.tasks[task_id]).deleted_at is None:
+            if (row := self._tables.task_of_any(task_id)) is not None and row.deleted_at is None:
                 row.deleted_at = self._tables.clock.now()
 
     async def end(self, owner: UUID, workflow_ids: Collection[UUID]) -> None:

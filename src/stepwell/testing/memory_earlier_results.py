@@ -3,29 +3,26 @@
 from msgspec import UNSET, to_builtins
 
 from stepwell.contract.enums import StepStatus, TaskStatus
-from stepwell.lifecycle.model import ItemState, StepState, UnitKey
+from stepwell.lifecycle.model import StepState, UnitKey
 from stepwell.lifecycle.records import EarlierResult, StepRecord
 from stepwell.rules.earlier_results import CompletedUnit, earlier_results
-from stepwell.rules.list_records import TaskCursor
 from stepwell.testing.memory_tables import WorkflowRow
 
 
 def completed_units(row: WorkflowRow) -> dict[UnitKey, tuple[StepRecord, StepState]]:
     """Return the COMPLETED steps and items that have results of their own, in their order."""
-    steps = row.record.steps or []
-    units: list[tuple[UnitKey, StepState]] = [(UnitKey(step.resolved.position, None), step.state) for step in steps]
-    items: list[ItemState] = [row.items[key] for key in sorted(row.items)]
-    units += [(UnitKey(*item.item_key), item) for item in items]
+    units: list[tuple[UnitKey, StepState]] = [(UnitKey(step.resolved.position, None), step.state) for step in row.steps]
+    units += [(UnitKey(*key), item) for key, item in row.items.items()]
     units.sort(key=lambda unit: (unit[0].step, -1 if unit[0].item is None else unit[0].item))
     return {
-        key: (steps[key.step], state)
+        key: (row.steps[key.step], state)
         for key, state in units
         if state.status is StepStatus.COMPLETED and state.result is not None
     }
 
 
 def earlier_results_of(row: WorkflowRow) -> list[EarlierResult]:
-    tasks = sorted((stored.task for stored in row.tasks.values()), key=TaskCursor.of)
+    tasks = [stored.task for stored in row.ordered_tasks]
     completed = [task for task in tasks if task.status is TaskStatus.COMPLETED and task.fingerprint is not None]
     units = [
         CompletedUnit(

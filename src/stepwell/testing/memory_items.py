@@ -59,7 +59,7 @@ def item_counts(row: WorkflowRow, step: StepRecord) -> ItemCounts | None:
 
 def items_done(row: WorkflowRow) -> float:
     done = 0.0
-    for step in row.record.steps or []:
+    for step in row.steps:
         status, counts = step.state.status, item_counts(row, step)
         is_done = status in (StepStatus.COMPLETED, StepStatus.SKIPPED)
         is_done = is_done or (status is StepStatus.FAILED and step.resolved.optional)

@@ -14,7 +14,7 @@ from stepwell.lifecycle.model import NO_FLOW, ItemState, StepState, Task
 from stepwell.lifecycle.records import StepRecord
 from stepwell.ports.uploads import UploadStatus
 from stepwell.rules.list_records import OutputCursor, StoredOutput, TaskCursor
-from stepwell.testing.memory_tables import Tables, TaskRow, WorkflowRow
+from stepwell.testing.memory_tables import Tables, WorkflowRow
 
 
 class _Member(Struct):
@@ -30,7 +30,7 @@ class _Member(Struct):
     named: set[str]
 
     def __post_init__(self) -> None:
-        final, position = (self.row.record.steps or [])[self.row.final_position], self.row.final_position
+        final, position = self.row.steps[self.row.final_position], self.row.final_position
         is_done = final.state.status is StepStatus.COMPLETED and final.resolved.task_type is not TaskType.SUBWORKFLOW
         if self.is_final and is_done:
             items = [item for key, item in self.row.items.items() if key.step == position]
@@ -63,20 +63,14 @@ class _Member(Struct):
     def is_final_task(self, task: Task) -> bool:
         return self.is_final and task.position == self.row.final_position
 
-    def tasks(self) -> list[TaskRow]:
-        return sorted(self.row.tasks.values(), key=lambda stored: TaskCursor.of(stored.task))
-
-    def units(self) -> list[StepState]:
-        return [*(step.state for step in self.row.record.steps or []), *self.row.items.values()]
-
     def step(self, task: Task) -> StepRecord:
-        return (self.row.record.steps or [])[task.position]
+        return self.row.steps[task.position]
 
 
 def outputs_of(tables: Tables, root: WorkflowRow, after: OutputCursor | None) -> list[StoredOutput]:
     """Return the files behind *after*, in the order of the list."""
     members = list(_tree(tables, _Member(root, (), [], is_final=True, named=set())))
-    paths = StepPaths({each.key: [step.resolved.step_id for step in each.row.record.steps or []] for each in members})
+    paths = StepPaths({each.key: [step.resolved.step_id for step in each.row.steps] for each in members})
     above = None if after is None else _path(tables, root, after.workflow_id)
     if after is None or above is None:
         return [output for member in members if after is None for output in _files(tables, member, paths)]
@@ -100,7 +94,7 @@ def _path(tables: Tables, root: WorkflowRow, workflow_id: UUID) -> tuple[int, ..
 def _tree(tables: Tables, member: _Member) -> Iterator[_Member]:
     """Yield the workflow, and the sub-workflows at any depth whose results count."""
     yield member
-    for stored in member.tasks():
+    for stored in member.row.ordered_tasks:
         task = stored.task
         child = tables.workflows.get(task.id)  # it has the id of the attempt that created it
         if child is not None and _child_that_counts(member, task) == task.id:
@@ -132,7 +126,7 @@ def _files(tables: Tables, member: _Member, paths: StepPaths) -> list[StoredOutp
 
 def _made(member: _Member) -> Iterator[tuple[Task, int, Output]]:
     """Yield the files of the attempts whose results count."""
-    for stored in member.tasks():
+    for stored in member.row.ordered_tasks:
         task, unit = stored.task, member.unit(stored.task)
         if stored.deleted_at is not None or task.status is not TaskStatus.COMPLETED:
             continue
@@ -147,7 +141,7 @@ def _made(member: _Member) -> Iterator[tuple[Task, int, Output]]:
 
 def _reused(member: _Member) -> Iterator[tuple[Task, int, Output]]:
     """Yield the files of results that were taken over."""
-    for unit in member.units():
+    for unit in member.row.units:
         reused = (unit.flow or NO_FLOW).reused
         if reused is not None and reused.task_id is not None:
             task = _as_task(reused.task_id, unit, 0)
@@ -156,7 +150,7 @@ def _reused(member: _Member) -> Iterator[tuple[Task, int, Output]]:
 
 def _given(tables: Tables, member: _Member) -> Iterator[tuple[Task, int, Output]]:
     """Yield the files of results that people have given."""
-    for unit in member.units():
+    for unit in member.row.units:
         task = _as_task(UUID(int=0), unit, unit.attempt + 1)
         if unit.status is not StepStatus.COMPLETED or (unit.flow or NO_FLOW).given_by is None:
             continue
@@ -180,7 +174,6 @@ def _stored(tables: Tables, owner: UUID, path: str) -> Output | None:
     if (upload := tables.uploads.get(owner)) is not None:
         is_stored = upload.status is UploadStatus.STORED
         return Output(path, upload.new.size, upload.new.sha256) if is_stored else None
-    workflow = tables.workflows.get(tables.workflow_of_task.get(owner, owner))
-    stored = None if workflow is None else workflow.tasks.get(owner)
+    stored = tables.task_of_any(owner)
     outputs = () if stored is None or stored.deleted_at is not None else stored.task.outputs
     return next((output for output in outputs if output.path == path), None)

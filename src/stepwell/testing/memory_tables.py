@@ -15,16 +15,16 @@ from msgspec import Struct, field, json, structs
 
 from stepwell.basics.errors import Unavailable, UploadsGone
 from stepwell.basics.idempotency import KeyClaim, StoredResponse
-from stepwell.basics.tenancy import TenantScope
-from stepwell.contract.enums import DeliveryStatus, WaitsFor, WorkflowStatus
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
+from stepwell.contract.enums import DeliveryStatus, TaskStatus, WaitsFor, WorkflowStatus
 from stepwell.contract.events import DeliveryAttemptPublic
 from stepwell.contract.tasks import Output
 from stepwell.lifecycle.decision import copy_of
 from stepwell.lifecycle.feature_level import FEATURE_LEVEL
 from stepwell.lifecycle.model import NEVER as PARKED_FOR_EVER
-from stepwell.lifecycle.model import HistoryEvent, ItemKey, ItemState, ShownWait, StoredSignal, Task, Wait
+from stepwell.lifecycle.model import HistoryEvent, ItemKey, ItemState, ShownWait, StepState, StoredSignal, Task, Wait
 from stepwell.lifecycle.peer_commands import Command, Outcome
-from stepwell.lifecycle.records import StoredInputs, TaskRecord, WorkflowRecord
+from stepwell.lifecycle.records import StepRecord, StoredInputs, TaskRecord, WorkflowRecord
 from stepwell.lifecycle.webhook_deliveries import Delivery
 from stepwell.ports.clock import Clock
 from stepwell.ports.deletions import BEFORE_ALL_TASKS
@@ -45,6 +45,11 @@ NEVER = datetime.min.replace(tzinfo=UTC)  # the lease of a process that was decl
 class TaskRow(Struct):
     task: Task
     deleted_at: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is RUNNING, or its abandoned job is polled."""
+        return self.task.status is TaskStatus.RUNNING or self.task.follow_up_until is not None
 
 
 class DeliveryRow(Struct):
@@ -182,6 +187,19 @@ class WorkflowRow(Struct):
     def is_understood(self) -> bool:
         return self.feature_level <= FEATURE_LEVEL
 
+    @property
+    def steps(self) -> list[StepRecord]:
+        return self.record.steps or []
+
+    @property
+    def units(self) -> list[StepState]:
+        """The states of its steps and items."""
+        return [*(step.state for step in self.steps), *self.items.values()]
+
+    @property
+    def ordered_tasks(self) -> list[TaskRow]:
+        return sorted(self.tasks.values(), key=lambda stored: TaskCursor.of(stored.task))
+
 
 class CostRowKey(NamedTuple):
     """The key of a sum of costs. `tenant` and `definition` are "" for none."""
@@ -260,7 +278,7 @@ class MemorySubscription:
 
 
 def task_record(row: WorkflowRow, stored: TaskRow) -> TaskRecord:
-    task, resolved = stored.task, (row.record.steps or [])[stored.task.position].resolved
+    task, resolved = stored.task, row.steps[stored.task.position].resolved
     assert task.started_at is not None
     return TaskRecord(
         copy_of(task), row.record.id, resolved.step_id, resolved.task_type, task.started_at, stored.deleted_at
@@ -360,6 +378,10 @@ class Tables:
         workflow_id = self.workflow_of_task.get(task_id)
         row = None if workflow_id is None else self.find(scope, workflow_id)
         return None if row is None else (row, row.tasks[task_id])
+
+    def task_of_any(self, task_id: UUID) -> TaskRow | None:
+        pair = self.find_task(EVERY_TENANT, task_id)
+        return None if pair is None else pair[1]
 
     def readers_of(
         self, task_id: UUID, scope: TenantScope, except_for: UUID | None = None, *, reused: bool = True

@@ -91,7 +91,7 @@ class MemoryWorkflowReader(MemoryAdapter):
         for workflow_id in workflow_ids:
             if (row := self._tables.find(scope, workflow_id)) is None:
                 return None
-            own = [_step_weight(row, parts, step) for step in row.record.steps or []]
+            own = [_step_weight(row, parts, step) for step in row.steps]
             total, largest = total + _weight(row, parts), max(largest, *own)
             snapshot += _weight(row, WorkflowParts(steps=False, results=parts.results)) + 200 * len(own)
             if total > stop_at:
@@ -110,7 +110,7 @@ class MemoryWorkflowReader(MemoryAdapter):
     ) -> list[StoredStep]:
         if (row := self._tables.find(scope, workflow_id)) is None:
             return []
-        steps = (row.record.steps or [])[first : first + count]
+        steps = row.steps[first : first + count]
         return [
             _stored_step(row, step, parts) for step in within_bytes(steps, partial(_step_weight, row, parts), max_bytes)
         ]
@@ -157,7 +157,7 @@ class MemoryWorkflowReader(MemoryAdapter):
         self, scope: TenantScope, workflow_id: UUID, query: ItemFilter, count: int, max_bytes: int
     ) -> ItemSlice | None:
         row = self._tables.find(scope, workflow_id)
-        steps = () if row is None else row.record.steps or ()
+        steps = [] if row is None else row.steps
         step = next((step for step in steps if step.resolved.step_id == query.step_id), None)
         return None if row is None or step is None else item_slice(row, step, query, count, max_bytes)
 
@@ -189,7 +189,7 @@ class MemoryWorkflowReader(MemoryAdapter):
             for position, each in row.waits.items():
                 if each.wait.kind is not WaitKind.DECISION:
                     continue
-                step_id = (row.record.steps or ())[position].resolved.step_id
+                step_id = row.steps[position].resolved.step_id
                 yield StoredDecision(*own, position, step_id, each.wait, each.shown.inputs, above, top.record.labels)
 
     def _above(self, row: WorkflowRow) -> tuple[WorkflowRow, list[AncestorStep]]:
@@ -252,7 +252,7 @@ class MemoryWorkflowReader(MemoryAdapter):
         if above in ids:
             steps = [StepAbove(each.step_id, each.item) for each in self._above(row)[1][ids.index(above) :]]
             for position, each in sorted(row.waits.items()):
-                resolved = (row.record.steps or ())[position].resolved
+                resolved = row.steps[position].resolved
                 signal = None if resolved.flow is None else resolved.flow.signal
                 yield WaitBelow(steps, row.record.id, resolved.step_id, signal, each.wait)
 
@@ -302,7 +302,7 @@ class MemoryWorkflowReader(MemoryAdapter):
     ) -> Sequence[TaskRecord] | None:
         if (row := self._tables.find(scope, workflow_id)) is None:
             return None
-        rows = sorted(row.tasks.values(), key=lambda stored: TaskCursor.of(stored.task))
+        rows = row.ordered_tasks
         return [task_record(row, stored) for stored in rows if include_deleted or stored.deleted_at is None]
 
     async def task_slice(self, scope: TenantScope, workflow_id: UUID, query: TaskFilter) -> TaskSlice | None:
@@ -409,8 +409,7 @@ def _matches(
 
 
 def _record(row: WorkflowRow, parts: WorkflowParts, waits_for: WaitsFor | None) -> WorkflowRecord:
-    record = row.record
-    steps = record.steps or []
+    record, steps = row.record, row.steps
     of_steps = _tasks_of_steps(row)
     copies = [
         structs.replace(
@@ -443,7 +442,7 @@ def _small(step: StepRecord | None) -> StepRecord | None:
 
 def _weight(row: WorkflowRow, parts: WorkflowParts) -> int:
     """About the bytes of a response with the workflow, as `persistence` computes them."""
-    steps = row.record.steps or []
+    steps = row.steps
     errors = sum(len(step.state.error_message or "") for step in steps)
     config = len(json.encode(row.record.config))
     if parts.steps:
@@ -472,7 +471,7 @@ def _stored_step(row: WorkflowRow, step: StepRecord, parts: WorkflowParts) -> St
 
 
 def _states(row: WorkflowRow) -> list[bytes]:
-    steps = row.record.steps or []
+    steps = row.steps
     blocks = [steps[begin : begin + STATES_PER_BLOCK] for begin in range(0, len(steps), STATES_PER_BLOCK)]
     of_steps = _tasks_of_steps(row)
     return [json.encode([_snapshot(row, step, of_steps) for step in block]) for block in blocks]

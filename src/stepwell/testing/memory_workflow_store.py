@@ -110,14 +110,11 @@ class MemoryWorkflowStore(ProcessAdapter):
         self._tables.append_events(self._tables.begin_transaction(), row, new.events)
 
     async def statuses(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> dict[UUID, WorkflowStatus]:
-        return self._statuses(scope, workflow_ids)
-
-    def _statuses(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> dict[UUID, WorkflowStatus]:
         rows = self._tables.find_all(scope, workflow_ids)
         return {row.record.id: row.record.status for row in rows if row.record.state.deleted_at is None}
 
     async def child_statuses(self, scope: TenantScope, parent_id: UUID, child_ids: Collection[UUID]) -> ChildStatuses:
-        statuses, parent = self._statuses(scope, child_ids), self._tables.find(scope, parent_id)
+        statuses, parent = await self.statuses(scope, child_ids), self._tables.find(scope, parent_id)
         return ChildStatuses(statuses, 0 if parent is None else parent.child_ended_count)
 
     async def refer(self, scope: TenantScope, workflow_id: UUID, paths: Collection[str]) -> None:
@@ -141,8 +138,7 @@ class MemoryWorkflowStore(ProcessAdapter):
         for workflow_id, positions in wanted.items():
             if (row := self._tables.find(scope, workflow_id)) is None:
                 continue
-            steps = row.record.steps or []
-            results = {at: stored_result(row, steps[at]) for at in positions if 0 <= at < len(steps)}
+            results = {at: stored_result(row, row.steps[at]) for at in positions if 0 <= at < len(row.steps)}
             stored = {at: result for at in positions if (result := results.get(at)) is not None}
             if any(len(result) > MAX_MAPPED_BYTES for result in stored.values()):
                 raise ResultTooLarge(MAX_MAPPED_BYTES)
@@ -313,7 +309,7 @@ class MemoryWorkflowStore(ProcessAdapter):
             for row in self._tables.workflows.values()
             if self._may_claim(row, owner, held, now)
             and row.record.state.status is WorkflowStatus.RUNNING
-            and not any(_is_open(stored.task) for stored in row.tasks.values())
+            and not any(stored.is_open for stored in row.tasks.values())
         ]
         for row in rows[:limit]:
             state = row.record.state
@@ -428,7 +424,6 @@ class MemoryWorkflowStore(ProcessAdapter):
 
 def _apply_steps(row: WorkflowRow, decision: Decision) -> None:
     """Write steps and items. Those that repeat keep their best results so far."""
-    steps = row.record.steps or []
     for item in decision.new_items:
         row.items[item.item_key] = copy_of(item)
     for position, state in decision.steps.items():
@@ -436,8 +431,8 @@ def _apply_steps(row: WorkflowRow, decision: Decision) -> None:
             before = row.items[state.item_key]
             row.items[state.item_key] = structs.replace(state, result=state.result or before.result)
         else:
-            best = None if state.flow is None else steps[position].state.result
-            steps[position].state = structs.replace(state, result=state.result or best)
+            best = None if state.flow is None else row.steps[position].state.result
+            row.steps[position].state = structs.replace(state, result=state.result or best)
 
 
 def _size(row: WorkflowRow) -> int:
@@ -477,9 +472,8 @@ def _is_written(row: WorkflowRow, decision: Decision) -> bool:
 def _loaded(row: WorkflowRow, tables: Tables) -> LoadedWorkflow:
     record = row.record
     root = None if record.parent is None else tables.workflows.get(record.parent.root_id)
-    steps = [structs.replace(step, state=structs.replace(step.state, result=None)) for step in record.steps or []]
+    steps = [structs.replace(step, state=structs.replace(step.state, result=None)) for step in row.steps]
     items = [structs.replace(row.items[key], result=None) for key in sorted(row.items)]
-    results = [step.state.result for step in record.steps or []] + [item.result for item in row.items.values()]
     return LoadedWorkflow(
         structs.replace(record.state, child_ended_seen=row.child_ended_count),
         record.tenant,
@@ -490,7 +484,7 @@ def _loaded(row: WorkflowRow, tables: Tables) -> LoadedWorkflow:
         row.definition_bytes,
         steps,
         _open_tasks(row),
-        sum(len(result) for result in results if result is not None),
+        sum(len(unit.result or b"") for unit in row.units),
         feature_level=row.feature_level,
         evaluates=row.inputs.evaluates,
         inputs=row.inputs.inputs if row.inputs.evaluates else None,
@@ -504,14 +498,9 @@ def _loaded(row: WorkflowRow, tables: Tables) -> LoadedWorkflow:
     )
 
 
-def _is_open(task: Task) -> bool:
-    return task.status is TaskStatus.RUNNING or task.follow_up_until is not None
-
-
 def _open_tasks(row: WorkflowRow) -> list[Task]:
     """Return the attempts of RUNNING steps and items, and those whose abandoned job is polled."""
-    states = [*(step.state for step in row.record.steps or []), *row.items.values()]
-    latest = {state.task_id for state in states if state.status is StepStatus.RUNNING}
+    latest = {state.task_id for state in row.units if state.status is StepStatus.RUNNING}
     tasks = [stored.task for stored in row.tasks.values()]
     return [
         copy_of(task)
