@@ -13,6 +13,7 @@ from stepwell.basics.workflow_limits import WorkflowLimits
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.tasks import Output
 from stepwell.definition.validation.provider_rules import ProviderCatalog
+from stepwell.engine.attempts.attempt_io import ArtifactUrls, FileAccess
 from stepwell.engine.attempts.remote_jobs import PollIntervals, PollPace
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.dispatch.pools import SlotLimits
@@ -20,8 +21,11 @@ from stepwell.engine.execution.outcomes import ModelLabels, Outcomes
 from stepwell.engine.files.task_files import TaskFiles
 from stepwell.outbound.address_policy import AddressPolicy
 from stepwell.outbound.http_client import plain_client
+from stepwell.outbound.input_fetcher import HttpInputFetcher
+from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.outbound.ssrf_guard import guarded_client
 from stepwell.outbound.webhook_sender import webhook_rule
+from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.clock import Clock
 from stepwell.providers.installed_providers import BUILT_IN, installed_providers
 from stepwell.providers.local.provider import local_memory
@@ -125,6 +129,16 @@ def open_clients(settings: Settings, stack: contextlib.AsyncExitStack) -> HttpCl
     for client in clients:
         stack.push_async_callback(client.aclose)
     return clients
+
+
+def build_file_access(settings: Settings, clients: HttpClients, artifacts: Artifacts, urls: ArtifactUrls) -> FileAccess:
+    """Return what attempts read and write files by. *urls* has the sizes and the URLs of *artifacts*."""
+    max_bytes, timeout_s = settings.input_max_bytes, settings.input_timeout_s
+    inputs = HttpInputFetcher(artifacts, urls.size_of, client=clients.inputs, max_bytes=max_bytes, timeout_s=timeout_s)
+    downloads = HttpOutputDownloader(
+        clients.outputs, max_bytes=settings.output_max_bytes, timeout_s=settings.output_timeout_s
+    )
+    return FileAccess(artifacts, inputs, urls, downloads)
 
 
 def build_poll_intervals(settings: Settings) -> PollIntervals:

@@ -39,8 +39,6 @@ from stepwell.engine.execution.workflow_queue import WorkflowQueue
 from stepwell.engine.execution.workflow_slots import WorkflowSlots
 from stepwell.engine.explain.availability import Probe, WriteMonitor, WriteTarget
 from stepwell.engine.files.task_files import TaskFiles
-from stepwell.outbound.input_fetcher import HttpInputFetcher
-from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.persistence.clock import uuid7
 from stepwell.ports.clock import Clock
 from stepwell.ports.processes import Coordination, OtherProcesses
@@ -145,7 +143,10 @@ class Engine:
         stack.callback(self.registry.close)
         self.catalog = attempts.build_catalog(settings, self.registry)
         self.memory = MemoryGovernor(settings.memory_max_bytes or default_max_bytes())
-        self.expressions, self.inputs_checker = _build_expressions(clock, stack), _build_inputs_checker(stack)
+        # A heavy evaluation has a lower priority, and so it may take long on a busy machine.
+        light, heavy = child_processes(stack), child_processes(stack, ChildProcessLimits(nice=5, wall_s=300))
+        self.expressions = ExpressionEvaluator(light, heavy, clock.monotonic)
+        self.inputs_checker = InputsChecker(child_processes(stack, INPUTS_CHECK_LIMITS))
         # What the parts below share
         self.coordination, self.bus = _build_coordination(process, database), EventBus()
         self.claims = ClaimRequests(clock, self.coordination.lease_s, settings.database_timeout_s)
@@ -162,7 +163,8 @@ class Engine:
         public = settings.public_url is not None
         urls = attempts.SignedArtifactUrls(stores.task_files, stores.files, process.signed_urls, clock, public=public)
         self.fingerprints = Fingerprints(self.registry, installed_providers(), urls)
-        self.runner = self._build_runner(process, stores, _build_file_access(process, stores, clients, urls))
+        files = attempts.build_file_access(settings, clients, stores.files.artifacts, urls)
+        self.runner = self._build_runner(process, stores, files)
         evaluator = FlowEvaluator(self.expressions, store, self.memory, clock, uuid7)
         self.reuse = ReuseFinder(evaluator, self.fingerprints, store, stores.files.artifacts, self.memory)
         self.scheduler = self._build_scheduler(process, store)
@@ -245,19 +247,6 @@ def _with_workers(
     return [CeleryProvider(each, workers, store_id) if is_in_process(each) else each for each in providers]
 
 
-def _build_file_access(
-    process: ProcessInfo, stores: Stores, clients: attempts.HttpClients, urls: attempts.SignedArtifactUrls
-) -> FileAccess:
-    settings, files, max_bytes = process.settings, stores.files, process.settings.input_max_bytes
-    inputs = HttpInputFetcher(
-        files.artifacts, urls.size_of, client=clients.inputs, max_bytes=max_bytes, timeout_s=settings.input_timeout_s
-    )
-    downloads = HttpOutputDownloader(
-        clients.outputs, max_bytes=settings.output_max_bytes, timeout_s=settings.output_timeout_s
-    )
-    return FileAccess(files.artifacts, inputs, urls, downloads)
-
-
 def _build_coordination(process: ProcessInfo, database: Database) -> Coordination:
     if process.exclusive:
         return ExclusiveCoordination(process.owner, database.leases)
@@ -265,15 +254,7 @@ def _build_coordination(process: ProcessInfo, database: Database) -> Coordinatio
     return SharedCoordination(process.owner, process.settings.lease_s, database.leases, others)
 
 
-def _build_expressions(clock: Clock, stack: contextlib.AsyncExitStack) -> ExpressionEvaluator:
-    # A heavy evaluation has a lower priority, and so it may take long on a busy machine.
-    light, heavy = ChildProcessPool(), ChildProcessPool(ChildProcessLimits(nice=5, wall_s=300))
-    for pool in (light, heavy):
-        stack.push_async_callback(pool.aclose)
-    return ExpressionEvaluator(light, heavy, clock.monotonic)
-
-
-def _build_inputs_checker(stack: contextlib.AsyncExitStack) -> InputsChecker:
-    pool = ChildProcessPool(INPUTS_CHECK_LIMITS)
+def child_processes(stack: contextlib.AsyncExitStack, limits: ChildProcessLimits | None = None) -> ChildProcessPool:
+    pool = ChildProcessPool(limits)
     stack.push_async_callback(pool.aclose)
-    return InputsChecker(pool)
+    return pool

@@ -6,7 +6,7 @@ from functools import partial
 from stepwell.api.openapi.webhook_payloads import Payloads
 from stepwell.api.routes.events import feed_frame, workflow_frame
 from stepwell.app.attempts import build_prices
-from stepwell.app.construction import Engine, ProcessInfo, Stores
+from stepwell.app.construction import Engine, ProcessInfo, Stores, child_processes
 from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.engine.events.completion import CompletionWaiter
 from stepwell.engine.events.subscriptions import EventSubscriptions
@@ -45,7 +45,7 @@ from stepwell.providers.local.provider import local_memory
 from stepwell.rules.access.cursors import FeedCursors
 from stepwell.rules.stored_definitions import DefinitionLimits
 from stepwell.rules.uploads import UploadLimits
-from stepwell.runtime.child_processes import ChildProcessLimits, ChildProcessPool
+from stepwell.runtime.child_processes import ChildProcessLimits
 from stepwell.runtime.fair_turns import FairTurns
 from stepwell.settings import Settings
 
@@ -194,8 +194,8 @@ def _upload_limits(settings: Settings) -> UploadLimits:
 def _build_uploads(process: ProcessInfo, stores: Stores, stack: contextlib.AsyncExitStack) -> UploadService:
     settings, clock, store = process.settings, process.clock, stores.database.uploads
     # A child process maps a file of text into its memory.
-    pool = ChildProcessPool(ChildProcessLimits(memory_bytes=_INSPECTION_BYTES + settings.upload_max_bytes, wall_s=120))
-    stack.push_async_callback(pool.aclose)
+    memory_bytes = _INSPECTION_BYTES + settings.upload_max_bytes
+    pool = child_processes(stack, ChildProcessLimits(memory_bytes=memory_bytes, wall_s=120))
     limits = _upload_limits(settings)
     sign = stores.files.presign_put
     presigner = None if sign is None else Presigner(sign, settings.signed_url_ttl_s)

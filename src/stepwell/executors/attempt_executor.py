@@ -15,19 +15,19 @@ from collections.abc import Awaitable, Callable
 import structlog
 from redis import RedisError
 
+from stepwell.app.attempts import build_file_access
 from stepwell.artifacts.store_setup import Storage
 from stepwell.basics.errors import ArtifactError, AttemptError
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES, is_larger_than
 from stepwell.basics.tenancy import FileScope
 from stepwell.definition.mapping.evaluation import encode_value
 from stepwell.engine.attempts.attempt_control import AttemptControl
-from stepwell.engine.attempts.attempt_io import BoundAttemptIO, FileAccess
+from stepwell.engine.attempts.attempt_io import BoundAttemptIO
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
 from stepwell.engine.attempts.attempt_outcomes import result_too_large
 from stepwell.executors.claimants import is_dead, new_claimant
 from stepwell.executors.worker_resources import MessageArtifacts, WorkerMemory, WorkerResources
 from stepwell.lifecycle.model import Task
-from stepwell.outbound.input_fetcher import HttpInputFetcher
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Attempt
 from stepwell.providers.celery.job_records import CLAIM_S, RENEW_S, Claim, JobPhase, JobRecords
@@ -175,7 +175,7 @@ class AttemptExecutor:
         task = Task(id=message.task_id, position=0, attempt=message.number, provider=message.provider)
         links = MessageArtifacts(message.artifacts, resources.storage)
         control = AttemptControl(lambda _: True, _nothing_to_flush)
-        files = FileAccess(resources.storage.artifacts, _inputs(resources, links), links, resources.downloads)
+        files = build_file_access(resources.settings, resources.clients, resources.storage.artifacts, links)
         with resources.memory.reservation(message.tenant) as reservation, control.within(message.timeout_s):
             memory, workers = AttemptMemory(reservation, control), WorkerMemory(resources.max_memory)
             io = BoundAttemptIO(FileScope(message.tenant), task, files, memory, workers)
@@ -220,17 +220,6 @@ class AttemptExecutor:
             log.warning("celery.backend_away", action="discard", task_id=job_id, error=type(error).__name__)
         except ArtifactError:
             log.exception("artifact.discard_failed", action="discard", task_id=job_id)
-
-
-def _inputs(resources: WorkerResources, links: MessageArtifacts) -> HttpInputFetcher:
-    settings = resources.settings
-    return HttpInputFetcher(
-        resources.storage.artifacts,
-        links.size_of,
-        client=resources.inputs_client,
-        max_bytes=settings.input_max_bytes,
-        timeout_s=settings.input_timeout_s,
-    )
 
 
 def _message_of(job_id: str, text: object) -> AttemptMessage:

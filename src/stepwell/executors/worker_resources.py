@@ -7,16 +7,14 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import httpx
 from msgspec import Struct
 from redis.asyncio import Redis
 
-from stepwell.app.attempts import open_clients
+from stepwell.app.attempts import HttpClients, open_clients
 from stepwell.artifacts.store_setup import Storage, open_storage
 from stepwell.basics.errors import AttemptError
 from stepwell.basics.tenancy import FileScope
 from stepwell.executors.machine_memory import MachineMemory
-from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.ports.providers import WorkWeight
 from stepwell.providers.celery.job_records import JobRecords
 from stepwell.providers.factory import build_providers
@@ -36,8 +34,7 @@ class WorkerResources(Struct, frozen=True):
     registry: Registry
     memory: MemoryGovernor
     max_memory: int
-    inputs_client: httpx.AsyncClient
-    downloads: HttpOutputDownloader
+    clients: HttpClients
 
 
 class MessageArtifacts:
@@ -125,8 +122,5 @@ async def open_resources(settings: Settings, stack: AsyncExitStack) -> WorkerRes
         registry=registry,
         memory=MemoryGovernor(settings.memory_max_bytes or default_max_bytes()),
         max_memory=local_memory(settings),
-        inputs_client=clients.inputs,
-        downloads=HttpOutputDownloader(
-            clients.outputs, max_bytes=settings.output_max_bytes, timeout_s=settings.output_timeout_s
-        ),
+        clients=clients,
     )
