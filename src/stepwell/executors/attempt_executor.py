@@ -29,13 +29,13 @@ from stepwell.executors.claimants import is_dead, new_claimant
 from stepwell.executors.worker_resources import MessageArtifacts, WorkerMemory, WorkerResources
 from stepwell.lifecycle.model import Task
 from stepwell.outbound.sanitise import sanitised
-from stepwell.ports.providers import Attempt
 from stepwell.providers.celery.job_records import CLAIM_S, RENEW_S, Claim, JobPhase, JobRecords
 from stepwell.providers.celery.messages import (
     AttemptMessage,
     ReportedError,
     ResultMessage,
     UnreadableMessage,
+    attempt_of,
     decode,
     encode,
 )
@@ -180,7 +180,7 @@ class AttemptExecutor:
             memory, workers = AttemptMemory(reservation, control), WorkerMemory(resources.max_memory)
             io = BoundAttemptIO(FileScope(message.tenant), task, files, memory, workers)
             try:
-                finished = await run(_attempt(message), io)
+                finished = await run(attempt_of(message), io)
                 _check_result(finished.result)
             except BaseException:
                 await asyncio.shield(self._discard(task, resources.storage, claimant))
@@ -228,21 +228,6 @@ def _message_of(job_id: str, text: object) -> AttemptMessage:
     if str(message.task_id) != job_id:
         raise UnreadableMessage("it belongs to another job")
     return message
-
-
-def _attempt(message: AttemptMessage) -> Attempt:
-    return Attempt(
-        task_id=message.task_id,
-        workflow_id=message.workflow_id,
-        tenant=message.tenant,
-        step_id=message.step_id,
-        task_type=message.task_type,
-        number=message.number,
-        inputs=message.inputs,
-        provider_config=message.provider_config,
-        seed=message.seed,
-        timeout_s=message.timeout_s,
-    )
 
 
 def _check_result(result: dict[str, object]) -> None:

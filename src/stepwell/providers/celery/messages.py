@@ -5,7 +5,7 @@ values of Python. Each message has the version of its form. A reader that doesn'
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from msgspec import DecodeError, Struct, json
@@ -13,6 +13,7 @@ from msgspec import DecodeError, Struct, json
 from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.tasks import Output
+from stepwell.ports.providers import Attempt
 
 VERSION = 1
 ATTEMPT_TASK = "stepwell.attempt"
@@ -50,6 +51,21 @@ class AttemptMessage(_Message, frozen=True, kw_only=True):
     timeout_s: float
     artifacts: Mapping[str, int]
     store: str | None = None
+
+
+# The members of an attempt that a worker gets.
+_OF_ATTEMPT: Final = [name for name in Attempt.__struct_fields__ if name in AttemptMessage.__struct_fields__]
+
+
+def message_of(
+    attempt: Attempt, provider: ProviderType, artifacts: Mapping[str, int], store: str | None
+) -> AttemptMessage:
+    own = {name: getattr(attempt, name) for name in _OF_ATTEMPT}
+    return AttemptMessage(provider=provider, artifacts=artifacts, store=store, **own)
+
+
+def attempt_of(message: AttemptMessage) -> Attempt:
+    return Attempt(**{name: getattr(message, name) for name in _OF_ATTEMPT})
 
 
 class ReportedError(Struct, frozen=True, kw_only=True):

@@ -25,12 +25,12 @@ from stepwell.ports.providers import (
 )
 from stepwell.providers.celery.job_records import JobPhase, JobRecord
 from stepwell.providers.celery.messages import (
-    AttemptMessage,
     ReportedError,
     ResultMessage,
     UnreadableMessage,
     decode,
     encode,
+    message_of,
 )
 from stepwell.providers.celery.worker_queues import WorkerQueues
 from stepwell.runtime.offloop import off_loop_if_large
@@ -71,21 +71,7 @@ class CeleryProvider:
         return True
 
     async def prepare(self, attempt: Attempt, io: AttemptIO, /) -> Request:
-        message = AttemptMessage(
-            provider=self.type,
-            task_id=attempt.task_id,
-            workflow_id=attempt.workflow_id,
-            tenant=attempt.tenant,
-            step_id=attempt.step_id,
-            task_type=attempt.task_type,
-            number=attempt.number,
-            inputs=attempt.inputs,
-            provider_config=attempt.provider_config,
-            seed=attempt.seed,
-            timeout_s=attempt.timeout_s,
-            artifacts=await _artifact_sizes(attempt.inputs, io),
-            store=self._store_id,
-        )
+        message = message_of(attempt, self.type, await _artifact_sizes(attempt.inputs, io), self._store_id)
         model = self.model(attempt.task_type, attempt.provider_config)
         return Request(model=model, body=to_builtins(message))
 
