@@ -2947,7 +2947,7 @@ UPDATE commands AS c
 SET outcome = $3
 FROM workflows AS w
 WHERE c.id = $1 AND c.outcome IS NULL AND w.id = c.workflow_id AND w.epoch = $2
-RETURNING c.id, c.requester )
+RETURNING c.id, c.requester)
 SELECT pg_notify('stepwell_process_' || requester, 'ended:' || id)
 FROM ended;
 --   CTE Scan on ended
@@ -2961,18 +2961,23 @@ FROM ended;
 --                         Filter: (epoch = $2)
 
 WITH ended AS (
-UPDATE commands
-SET outcome = $2
-WHERE id = $1 AND outcome ->> 'report_follows' = 'true'
-RETURNING id, requester )
+UPDATE commands AS c
+SET outcome = $3
+FROM workflows AS w
+WHERE c.id = ANY($2::uuid[]) AND c.outcome IS NULL AND w.id = c.workflow_id AND (w.owner = $1 OR w.owner IS NULL AND
+    c.recipient = $1)
+RETURNING c.id, c.requester)
 SELECT pg_notify('stepwell_process_' || requester, 'ended:' || id)
 FROM ended;
 --   CTE Scan on ended
 --     CTE ended
---       ->  Update on commands
---             ->  Index Scan using commands_pkey on commands
---                   Index Cond: (id = $1)
---                   Filter: ((outcome ->> 'report_follows'::text) = 'true'::text)
+--       ->  Update on commands c
+--             ->  Nested Loop
+--                   ->  Index Scan using commands_waiting on commands c
+--                         Filter: ((outcome IS NULL) AND (id = ANY ($2)))
+--                   ->  Index Scan using workflows_pkey on workflows w
+--                         Index Cond: (id = c.workflow_id)
+--                         Filter: (((owner = $1) OR (owner IS NULL)) AND ((owner = $1) OR ((owner IS NULL) AND (c.recipient = $1))))
 
 WITH ended AS (DELETE FROM file_removals
 WHERE task_id = ANY($1::uuid[])
@@ -2991,6 +2996,19 @@ WHERE t.id = ended.task_id AND t.deleted_at IS NULL;
 --           ->  Index Scan using tasks_pkey on tasks t
 --                 Index Cond: (id = ended.task_id)
 --                 Filter: (deleted_at IS NULL)
+
+WITH ended AS (UPDATE commands AS c
+SET outcome = $2
+WHERE c.id = $1 AND outcome ->> 'report_follows' = 'true'
+RETURNING c.id, c.requester)
+SELECT pg_notify('stepwell_process_' || requester, 'ended:' || id)
+FROM ended;
+--   CTE Scan on ended
+--     CTE ended
+--       ->  Update on commands c
+--             ->  Index Scan using commands_pkey on commands c
+--                   Index Cond: (id = $1)
+--                   Filter: ((outcome ->> 'report_follows'::text) = 'true'::text)
 
 WITH existing AS MATERIALIZED (
 SELECT id
@@ -5389,12 +5407,12 @@ SELECT w.id, w.tenant, w.created_by, w.origin_instance, w.origin_zone, w.origin_
     w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id, w.failure,
     w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch,
     w.last_event, w.crashes
-FROM unnest($1::insert_workflow[]) AS w ), new_steps AS (
+FROM unnest($1::insert_workflow[]) AS w), new_steps AS (
 INSERT INTO steps (workflow_id, updated_at, status, position, id, step_id, task_type, definition, depends_on,
     max_retries, timeout_s, provider, fallback, run_if, optional, condition, repeat, for_each)
 SELECT s.workflow_id, s.created_at, 'PENDING', s.position, s.id, s.step_id, s.task_type, s.definition, s.depends_on,
     s.max_retries, s.timeout_s, s.provider, s.fallback, s.run_if, s.optional, s.condition, s.repeat, s.for_each
-FROM unnest($2::insert_step[]) AS s )
+FROM unnest($2::insert_step[]) AS s)
 INSERT INTO events (workflow_id, id, type, at, step_id, task_id, actor, data)
 SELECT e.workflow_id, e.id, e.type, e.at, e.step_id, e.task_id, e.actor, e.data
 FROM unnest($3::checkpoint_event[]) AS e;
@@ -5419,12 +5437,12 @@ SELECT w.id, w.tenant, w.created_by, w.origin_instance, w.origin_zone, w.origin_
     w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id, w.failure,
     w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch,
     w.last_event, w.crashes
-FROM unnest($1::insert_workflow[]) AS w ), new_steps AS (
+FROM unnest($1::insert_workflow[]) AS w), new_steps AS (
 INSERT INTO steps (workflow_id, updated_at, status, position, id, step_id, task_type, definition, depends_on,
     max_retries, timeout_s, provider, fallback, run_if, optional, condition, repeat, for_each)
 SELECT s.workflow_id, s.created_at, 'PENDING', s.position, s.id, s.step_id, s.task_type, s.definition, s.depends_on,
     s.max_retries, s.timeout_s, s.provider, s.fallback, s.run_if, s.optional, s.condition, s.repeat, s.for_each
-FROM unnest($2::insert_step[]) AS s ), new_labels AS (
+FROM unnest($2::insert_step[]) AS s), new_labels AS (
 INSERT INTO labels (workflow_id, label, created_at)
 SELECT *
 FROM unnest($4::uuid[], $5::text[], $6::timestamptz[]) )
@@ -5735,25 +5753,6 @@ ORDER BY f.started_at, f.id;
 --           Join Filter: (a.id = f.id)
 --           ->  CTE Scan on fitting f
 --           ->  CTE Scan on admitted a
-
-WITH refused AS (
-UPDATE commands AS c
-SET outcome = $3
-FROM workflows AS w
-WHERE c.id = ANY($2::uuid[]) AND c.outcome IS NULL AND w.id = c.workflow_id AND (w.owner = $1 OR w.owner IS NULL AND
-    c.recipient = $1)
-RETURNING c.id, c.requester )
-SELECT pg_notify('stepwell_process_' || requester, 'ended:' || id)
-FROM refused;
---   CTE Scan on refused
---     CTE refused
---       ->  Update on commands c
---             ->  Nested Loop
---                   ->  Index Scan using commands_waiting on commands c
---                         Filter: ((outcome IS NULL) AND (id = ANY ($2)))
---                   ->  Index Scan using workflows_pkey on workflows w
---                         Index Cond: (id = c.workflow_id)
---                         Filter: (((owner = $1) OR (owner IS NULL)) AND ((owner = $1) OR ((owner IS NULL) AND (c.recipient = $1))))
 
 WITH reported AS MATERIALIZED (
 SELECT EXISTS (

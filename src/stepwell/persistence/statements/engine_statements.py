@@ -202,18 +202,17 @@ WHERE id = ANY($1::uuid[] || $5::uuid) AND {in_scope(2)}
 VERSION_COLUMNS: Final = ("owner", "epoch", "last_event", "updated_at")
 VERSIONS: Final = f"SELECT id, {', '.join(VERSION_COLUMNS)} FROM workflows WHERE id = ANY($1::uuid[])"  # noqa: S608
 
-_INSERT: Final = f"""
-WITH new_workflows AS (
+_INSERT_WORKFLOWS: Final = f"""
     INSERT INTO workflows ({names(NEW_WORKFLOW.columns)})
-    SELECT {names(NEW_WORKFLOW.columns, "w.")} FROM unnest($1::{NEW_WORKFLOW.name}[]) AS w
-), new_steps AS (
+    SELECT {names(NEW_WORKFLOW.columns, "w.")} FROM unnest($1::{NEW_WORKFLOW.name}[]) AS w"""  # noqa: S608
+_INSERT_STEPS: Final = f"""
     INSERT INTO steps (workflow_id, updated_at, status, {names(steps.NEW)})
-    SELECT s.workflow_id, s.created_at, 'PENDING', {names(steps.NEW, "s.")} FROM unnest($2::{NEW_STEP.name}[]) AS s
-)"""  # noqa: S608 - built from the constants above
+    SELECT s.workflow_id, s.created_at, 'PENDING', {names(steps.NEW, "s.")}
+    FROM unnest($2::{NEW_STEP.name}[]) AS s"""  # noqa: S608 - built from the constants above
 _INSERT_EVENTS: Final = f"""
-INSERT INTO events ({names(EVENT.columns)})
-SELECT {names(EVENT.columns, "e.")} FROM unnest($3::{EVENT.name}[]) AS e
-"""  # noqa: S608 - built from the constants above
+    INSERT INTO events ({names(EVENT.columns)})
+    SELECT {names(EVENT.columns, "e.")} FROM unnest($3::{EVENT.name}[]) AS e"""  # noqa: S608 - as above
+_INSERT: Final = f"WITH new_workflows AS ({_INSERT_WORKFLOWS}), new_steps AS ({_INSERT_STEPS})"
 
 INSERT: Final = f"{_INSERT} {_INSERT_EVENTS}"
 
@@ -234,18 +233,9 @@ WITH used_keys AS (
 ), new_labels AS (
     INSERT INTO labels (workflow_id, label, created_at)
     SELECT * FROM unnest($5::uuid[], $6::text[], $7::timestamptz[]) WHERE EXISTS (SELECT FROM used_keys)
-), new_workflows AS (
-    INSERT INTO workflows ({names(NEW_WORKFLOW.columns)})
-    SELECT {names(NEW_WORKFLOW.columns, "w.")} FROM unnest($1::{NEW_WORKFLOW.name}[]) AS w
-    WHERE EXISTS (SELECT FROM used_keys)
-), new_steps AS (
-    INSERT INTO steps (workflow_id, updated_at, status, {names(steps.NEW)})
-    SELECT s.workflow_id, s.created_at, 'PENDING', {names(steps.NEW, "s.")} FROM unnest($2::{NEW_STEP.name}[]) AS s
-    WHERE EXISTS (SELECT FROM used_keys)
-), new_events AS (
-    INSERT INTO events ({names(EVENT.columns)})
-    SELECT {names(EVENT.columns, "e.")} FROM unnest($3::{EVENT.name}[]) AS e
-    WHERE EXISTS (SELECT FROM used_keys)
+), new_workflows AS ({_INSERT_WORKFLOWS} WHERE EXISTS (SELECT FROM used_keys)
+), new_steps AS ({_INSERT_STEPS} WHERE EXISTS (SELECT FROM used_keys)
+), new_events AS ({_INSERT_EVENTS} WHERE EXISTS (SELECT FROM used_keys)
 )
 SELECT workflow_id FROM used_keys
 """  # noqa: S608 - built from the constants above
@@ -285,13 +275,8 @@ WITH existing AS MATERIALIZED (
         sub_workflow_steps = sub_workflow_steps + $14::int,
         sub_workflow_bytes = sub_workflow_bytes + $15::bigint
     WHERE id = $9 AND EXISTS (SELECT FROM new_workflows)
-), new_steps AS (
-    INSERT INTO steps (workflow_id, updated_at, status, {names(steps.NEW)})
-    SELECT s.workflow_id, s.created_at, 'PENDING', {names(steps.NEW, "s.")} FROM unnest($2::{NEW_STEP.name}[]) AS s
-    WHERE EXISTS (SELECT FROM new_workflows)
-), new_events AS (
-    INSERT INTO events ({names(EVENT.columns)})
-    SELECT {names(EVENT.columns, "e.")} FROM unnest($3::{EVENT.name}[]) AS e WHERE EXISTS (SELECT FROM new_workflows)
+), new_steps AS ({_INSERT_STEPS} WHERE EXISTS (SELECT FROM new_workflows)
+), new_events AS ({_INSERT_EVENTS} WHERE EXISTS (SELECT FROM new_workflows)
 ), new_labels AS (
     INSERT INTO labels (workflow_id, label, created_at)
     SELECT * FROM unnest($16::uuid[], $17::text[], $18::timestamptz[]) WHERE EXISTS (SELECT FROM new_workflows)

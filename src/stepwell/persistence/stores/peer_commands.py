@@ -85,32 +85,22 @@ WHERE c.outcome IS NULL AND (w.owner = $1 OR w.owner IS NULL AND c.recipient = $
 ORDER BY c.created_at, c.id LIMIT $3
 """  # noqa: S608 - built from constants
 
-STORE_OUTCOME: Final = f"""
-WITH ended AS (
-    UPDATE commands AS c SET outcome = $3 FROM workflows AS w
-    WHERE c.id = $1 AND c.outcome IS NULL AND w.id = c.workflow_id AND w.epoch = $2
-    RETURNING c.id, c.requester
-)
-SELECT {notify_process("requester", "ended", "id")} FROM ended
-"""  # noqa: S608 - built from constants
 
+def _end(update: str) -> str:
+    """Return the statement that makes the *update* of commands `c`, and notifies their requesters."""
+    notify = notify_process("requester", "ended", "id")
+    return f"WITH ended AS ({update} RETURNING c.id, c.requester) SELECT {notify} FROM ended"  # noqa: S608 - constants
+
+
+STORE_OUTCOME: Final = _end("""
+    UPDATE commands AS c SET outcome = $3 FROM workflows AS w
+    WHERE c.id = $1 AND c.outcome IS NULL AND w.id = c.workflow_id AND w.epoch = $2""")
 # The same commands as those of `WAITING`, so that a process refuses none that another one may carry out.
-REFUSE: Final = f"""
-WITH refused AS (
+REFUSE: Final = _end("""
     UPDATE commands AS c SET outcome = $3 FROM workflows AS w
     WHERE c.id = ANY($2::uuid[]) AND c.outcome IS NULL AND w.id = c.workflow_id
-      AND (w.owner = $1 OR w.owner IS NULL AND c.recipient = $1)
-    RETURNING c.id, c.requester
-)
-SELECT {notify_process("requester", "ended", "id")} FROM refused
-"""  # noqa: S608 - built from constants
-
-REPORT: Final = f"""
-WITH ended AS (
-    UPDATE commands SET outcome = $2 WHERE id = $1 AND outcome ->> 'report_follows' = 'true' RETURNING id, requester
-)
-SELECT {notify_process("requester", "ended", "id")} FROM ended
-"""  # noqa: S608 - built from constants
+      AND (w.owner = $1 OR w.owner IS NULL AND c.recipient = $1)""")
+REPORT: Final = _end("UPDATE commands AS c SET outcome = $2 WHERE c.id = $1 AND outcome ->> 'report_follows' = 'true'")
 
 POLL: Final = f"""
 WITH mine AS MATERIALIZED (

@@ -9,7 +9,7 @@ What must hold:
 """
 
 from datetime import datetime
-from typing import Final
+from typing import Final, cast
 from uuid import UUID
 
 from stepwell.persistence.connections.connection_pool import PooledAdapter
@@ -35,20 +35,17 @@ END_ALL: Final = "UPDATE installation SET sessions_ended_at = greatest(sessions_
 class PostgresSignIns(PooledAdapter):
     async def now(self) -> datetime:
         (row,) = await self._connections.fetch(NOW)
-        now: datetime = row["now"]
-        return now
+        return cast("datetime", row["now"])
 
     async def use_code(self, code_id: UUID, issued_at: datetime, expires_at: datetime) -> datetime | CodeRefusal:
         (row,) = await self._connections.fetch(USE_CODE, code_id, issued_at, expires_at)
         if not row["valid"]:
             return CodeRefusal.ENDED
-        now: datetime = row["now"]
-        return now if row["used"] else CodeRefusal.USED
+        return cast("datetime", row["now"]) if row["used"] else CodeRefusal.USED
 
     async def ended_at(self) -> datetime | None:
         (row,) = await self._connections.fetch(ENDED_AT)
-        ended_at: datetime | None = row["sessions_ended_at"]
-        return ended_at
+        return cast("datetime | None", row["sessions_ended_at"])
 
     async def end_all(self) -> None:
         await self._connections.fetch(END_ALL)
