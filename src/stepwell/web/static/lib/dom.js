@@ -40,6 +40,11 @@ export function errorNotice(error, retry) {
     ${retry ? html`<p><button type="button" class="button" @click=${retry}>Try again</button></p>` : nothing}`);
 }
 
+/** The rows of a list (`dl`) of facts: [name, value] each. */
+export function factRows(facts) {
+  return facts.map(([name, value]) => html`<div><dt>${name}</dt><dd class="break">${value}</dd></div>`);
+}
+
 /** What stands where there is nothing yet: why, and what to do. */
 export function emptyState(title, content = nothing) {
   return html`<div class="empty"><p class="empty-title">${title}</p>${content}</div>`;

@@ -4,7 +4,7 @@ import { getJson, isAbort } from "../../lib/api.js";
 import { serviceNow } from "../../lib/clock.js";
 import { byHandForm, canEndByHand } from "../../lib/by_hand_form.js";
 import { canDecide, decisionForm } from "../../lib/decision_form.js";
-import { errorNotice, html, icon, nothing, render } from "../../lib/dom.js";
+import { errorNotice, factRows, html, icon, nothing, render } from "../../lib/dom.js";
 import { amount, dateTime, duration, durationBetween, money, number, plural } from "../../lib/format.js";
 import { fileUrl, filesOf, isArtifactPath, kindOf } from "../../lib/outputs.js";
 import { canSignal, signalForm } from "../../lib/signal_form.js";
@@ -159,7 +159,7 @@ export class Drawer {
         ${step.error_message ? html`<section class="notice notice-error" aria-label="Error"><p class="break">${sentenceView(step.error_message)}</p></section>` : nothing}
         ${this.byHand(step)}
         ${this.gallery ? nothing : this.outputs(step)}
-        ${definitionList(stepFacts(step))}
+        <dl class="facts">${factRows(stepFacts(step))}</dl>
         ${this.gallery ? this.gallery.view(step, this.requests.signal, (item) => this.byHand(step, item)) : nothing}
         ${this.inputs(step)}
         ${this.gallery ? nothing : this.result(step)}
@@ -240,14 +240,10 @@ export class Drawer {
       <span class="dim">${plural(older, "older attempt")}</span></p>` : nothing}${tasks.length
       ? html`<ol class="attempts">${tasks.slice(-this.mostAttempts).map((task) => html`<li class="card">
       <div class="row"><strong>${typeof task.item === "number" ? `Item ${task.item}, attempt` : "Attempt"} ${task.attempt}</strong>${statusBadge(task.status)}</div>
-      ${definitionList(attemptFacts(task))}
+      <dl class="facts">${factRows(attemptFacts(task))}</dl>
       ${task.error ? html`<p class="attempt-error break">${task.error}</p>` : nothing}</li>`)}</ol>`
       : html`<p class="dim">${isTerminal(step.status) ? "None." : "None yet."}</p>`}</section>`;
   }
-}
-
-function definitionList(facts) {
-  return html`<dl class="facts">${facts.map(([name, value]) => html`<div><dt>${name}</dt><dd class="break">${value}</dd></div>`)}</dl>`;
 }
 
 function itemsFact(step) {

@@ -1,6 +1,6 @@
 // The head of a run's view: its path, name, status, buttons and facts, in three lines of a wide screen; and its errors.
 import { copyButton } from "../../lib/copy.js";
-import { html, nothing } from "../../lib/dom.js";
+import { factRows, html, nothing } from "../../lib/dom.js";
 import { amount, dateTime, durationBetween, money, number, plural, shortId, shortTime } from "../../lib/format.js";
 import { progressBar, statusBadge, statusText, waitText } from "../../lib/status.js";
 import { sentenceView } from "./reasons.js";
@@ -20,10 +20,10 @@ export function runHeader(run, { everyTenant = false, actions = nothing, more = 
       ${actions}
     </div>
     <div class="run-line">
-      <dl class="run-facts">${definitions(facts(run, more))}</dl>
+      <dl class="run-facts">${factRows(facts(run, more))}</dl>
       ${labels(run)}
       ${run.description ? html`<p class="run-description truncate" title=${run.description}>${run.description}</p>` : nothing}
-      <details class="run-more"><summary>Details</summary><dl class="facts">${definitions(moreFacts(run, everyTenant))}</dl></details>
+      <details class="run-more"><summary>Details</summary><dl class="facts">${factRows(moreFacts(run, everyTenant))}</dl></details>
     </div>
   </header>`;
 }
@@ -36,10 +36,6 @@ function path(run) {
     ${parent ? html`<a class="truncate" href=${`/ui/workflows/${parent.workflow_id}`} title="The run that this one is part of">${
       shortId(parent.workflow_id)} / ${step}</a> <span aria-hidden="true">/</span>` : nothing}
     <span class="mono" title=${run.id}>${shortId(run.id)}</span>${copyButton(run.id, "Copy the id of the run")}</nav>`;
-}
-
-function definitions(all) {
-  return all.map(([name, value]) => html`<div><dt>${name}</dt><dd class="break">${value}</dd></div>`);
 }
 
 function facts(run, more) {
