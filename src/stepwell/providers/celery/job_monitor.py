@@ -14,7 +14,8 @@ What must hold:
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -43,6 +44,16 @@ _CONNECTED = "stepwell-connected"  # a channel that keeps the subscription open 
 
 class BackendAway(CallFailed):
     """The result backend can't be reached. The text may be shown to users."""
+
+
+@asynccontextmanager
+async def backend_errors() -> AsyncIterator[None]:
+    """Raise `BackendAway` if the backend doesn't respond within the deadline of a command."""
+    try:
+        async with asyncio.timeout(JobRecords.TIMEOUT_S):
+            yield
+    except (RedisError, OSError) as error:
+        raise BackendAway(f"the result backend can't be reached: {type(error).__name__}") from error
 
 
 class WatchedJob(Struct, eq=False):
@@ -113,11 +124,8 @@ class JobMonitor:
     async def read(self, jobs: Iterable[WatchedJob]) -> None:
         """Read the records of jobs. Raises `BackendAway`."""
         by_id = {job.id: job for job in jobs}
-        try:
-            async with asyncio.timeout(JobRecords.TIMEOUT_S):
-                records = await self.records.read(list(by_id))
-        except (RedisError, OSError) as error:
-            raise BackendAway(f"the result backend can't be reached: {type(error).__name__}") from error
+        async with backend_errors():
+            records = await self.records.read(list(by_id))
         for job_id, record in records.items():
             self._update(by_id[job_id], record)
 
@@ -156,12 +164,9 @@ class JobMonitor:
             raise BackendAway(f"the result backend can't be reached: {self.trouble}")
         key = result_key(job_id)
         confirmed = self._subscribing.setdefault(key, asyncio.get_running_loop().create_future())
-        try:
-            async with asyncio.timeout(JobRecords.TIMEOUT_S):
-                await self._pubsub.subscribe(key)
-                await asyncio.shield(confirmed)
-        except (RedisError, OSError) as error:
-            raise BackendAway(f"the result backend can't be reached: {type(error).__name__}") from error
+        async with backend_errors():
+            await self._pubsub.subscribe(key)
+            await asyncio.shield(confirmed)
 
     async def _receive(self) -> None:
         while True:
@@ -255,11 +260,8 @@ class JobMonitor:
         needed = {_CONNECTED, *self._subscribing, *map(result_key, running), *map(result_key, self._probes)}
         if self._pubsub is None or not (old := {text_of(key) for key in self._pubsub.channels} - needed):
             return
-        try:
-            async with asyncio.timeout(JobRecords.TIMEOUT_S):
-                await self._pubsub.unsubscribe(*old)
-        except (RedisError, OSError) as error:
-            raise BackendAway(str(error)) from error
+        async with backend_errors():
+            await self._pubsub.unsubscribe(*old)
 
     async def _read_all(self) -> None:
         jobs = [job for job in self._jobs.values() if not job.record.phase.is_final]

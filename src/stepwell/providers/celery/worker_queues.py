@@ -4,21 +4,19 @@ Celery's client blocks. So each call of it runs in a thread, with a deadline.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import partial
 from uuid import UUID
 
 import structlog
 from anyio import CapacityLimiter, current_time, fail_after, move_on_after, to_thread
 from celery import Celery
-from redis import RedisError
 from redis.asyncio import Redis
 
 from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.basics.setting_values import TaskQueues
 from stepwell.providers.celery.configuration import publisher_configuration
-from stepwell.providers.celery.job_monitor import BackendAway, JobMonitor, WatchedJob
+from stepwell.providers.celery.job_monitor import BackendAway, JobMonitor, WatchedJob, backend_errors
 from stepwell.providers.celery.job_records import JobPhase, JobRecords
 from stepwell.providers.celery.messages import ATTEMPT_TASK, PROBE_TASK
 
@@ -152,7 +150,7 @@ class WorkerQueues:
 
     async def give_up(self, job: WatchedJob) -> bool:
         """End a lost job. Return False if a worker has it after all, or it has ended. Raises `CallFailed`."""
-        async with _backend_errors():
+        async with backend_errors():
             if await self.monitor.records.revoke(job.id, only_idle=True) is None:
                 self.monitor.forget(job.id)
                 return True
@@ -161,7 +159,7 @@ class WorkerQueues:
 
     async def end(self, job_id: str) -> JobPhase | None:
         """End the job in the backend: no worker begins it. Returns its status if it had ended. Raises `CallFailed`."""
-        async with _backend_errors():
+        async with backend_errors():
             return await self.monitor.records.revoke(job_id)
 
     async def revoke(self, job_id: str) -> None:
@@ -173,12 +171,3 @@ class WorkerQueues:
             await self._publisher.publish_probe(probe_id, queue)
         except BrokerAway as error:
             log.warning("celery.not_sent", action="probe", queue=queue, error=str(error))
-
-
-@asynccontextmanager
-async def _backend_errors() -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(JobRecords.TIMEOUT_S):
-            yield
-    except (RedisError, OSError) as error:
-        raise CallFailed(f"the result backend can't be reached: {type(error).__name__}") from error
