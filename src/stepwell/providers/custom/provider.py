@@ -41,14 +41,13 @@ from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Credentials
 from stepwell.providers.shared.input_references import with_references
 from stepwell.providers.shared.provider_api import as_call_failed
-from stepwell.providers.shared.refusals import collect_refusals, config_refusal, input_refusal
+from stepwell.providers.shared.refusals import collect_refusals, config_refusal, seed_of
 from stepwell.providers.shared.result_storage import EXTENSIONS, retry_store, store_from_job
 from stepwell.providers.shared.setup import ProviderSetup, call_options
 
 View = TypeVar("View", protocol.JobView, protocol.JobViewWithResult)
 
 CREDENTIAL = "custom"
-MAX_SEED = 2**63 - 1
 _ACCEPTED, _CONFLICT = 202, 409
 _OK = frozenset({200, 202})
 _UNSUPPORTED = WITHOUT_PROVIDER | {TaskType.EXPERIMENTAL_FAL}
@@ -98,7 +97,7 @@ class CustomProvider(RemoteProvider):
         return None if name == MESSAGES else UrlReader.OPERATOR
 
     def refusals(self, step: KnownStep) -> Iterable[Fault]:
-        return collect_refusals(partial(_model, step.task_type, step.provider_config), partial(_seed, step.inputs, 0))
+        return collect_refusals(partial(_model, step.task_type, step.provider_config), partial(seed_of, step.inputs, 0))
 
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
         """Build the job. Inputs named `*_url` and `*_urls` become references that a worker can read."""
@@ -115,7 +114,7 @@ class CustomProvider(RemoteProvider):
             "attempt": attempt.number,
             "inputs": inputs,
             "config": config,
-            "seed": _seed(inputs, attempt.seed),
+            "seed": seed_of(inputs, attempt.seed),
         }
         if attempt.callback_url is not None:
             body["callback_url"] = attempt.callback_url
@@ -221,14 +220,6 @@ async def _view(api: SignedApi, url: str, job: Job, kind: type[View]) -> View:
     if view.id != job.id:
         raise CallFailed(f"{protocol.NAME}: its answer is about another job")
     return view
-
-
-def _seed(inputs: Mapping[str, Any], default: int) -> int:
-    """Return the seed in the inputs, else the random seed of the attempt."""
-    seed = inputs.get("seed", default)
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
-        raise input_refusal("seed", why="must be an integer from 0 to 2^63 - 1")
-    return seed
 
 
 def _model(task_type: TaskType, config: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from stepwell.providers.local.kinds import KINDS, RenderKind
 from stepwell.providers.local.pool import NamedFunction, Pool
 from stepwell.providers.local.sizes import image_count
 from stepwell.providers.local.weights import weigh_work
+from stepwell.providers.shared.refusals import seed_of
 from stepwell.providers.shared.result_storage import file_name
 from stepwell.providers.shared.setup import ProviderSetup
 from stepwell.runtime.memory import default_local_max_bytes, default_max_bytes
@@ -25,7 +26,6 @@ from stepwell.runtime.temporary_files import path_for_others
 from stepwell.settings import Settings
 
 MAX_REFERENCES = 16
-MAX_SEED = 2**63 - 1
 _PERFORM = NamedFunction[dict[str, Any], dict[str, Any]]("stepwell.providers.local.work:perform")
 _SIZES = frozenset({"width", "height"})  # as long as the files are unknown, the least memory depends on these inputs
 
@@ -65,7 +65,7 @@ class LocalProvider(InProcess):
         kind = KINDS.get(attempt.task_type)
         if kind is None:
             raise AttemptError(f"LOCAL can't do {attempt.task_type}", retryable=False)
-        seed = _seed(attempt)
+        seed = seed_of(attempt.inputs, attempt.seed)
         inputs = {field: value for field, value in attempt.inputs.items() if field not in {*kind.files, *kind.many}}
         async with AsyncExitStack() as stack:
             files = {
@@ -113,16 +113,6 @@ def _members(task_type: TaskType) -> StepMembers:
     inputs = known if task_type is TaskType.GENERATION else known - {"prompt"}
     outputs = LOCAL.outputs_of(task_type)
     return StepMembers(inputs=inputs, config=frozenset({"provider_type"}), outputs=outputs)
-
-
-def _seed(attempt: Attempt) -> int:
-    """Return the seed in the inputs, else the random seed of the attempt."""
-    seed = attempt.inputs.get("seed")
-    if seed is None:
-        return attempt.seed
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
-        raise invalid_input("seed", "must be an integer from 0 to 2^63 - 1")
-    return seed
 
 
 def _references(kind: RenderKind, inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

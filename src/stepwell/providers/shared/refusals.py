@@ -12,6 +12,7 @@ from stepwell.outbound.sanitise import MAX_MESSAGE, sanitised
 
 _CONFIG_MESSAGE = 300
 MAX_IMAGES = 64
+MAX_SEED = 2**63 - 1
 
 
 class Refusal(AttemptError):
@@ -47,6 +48,14 @@ def collect_refusals(*checks: Callable[[], object]) -> Iterator[Fault]:
             check()
         except Refusal as refusal:
             yield refusal.fault
+
+
+def seed_of(inputs: Mapping[str, Any], default: int) -> int:
+    """Return the seed in the inputs, else *default*. Raises `Refusal`."""
+    seed = default if (given := inputs.get("seed")) is None else given
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+        raise input_refusal("seed", why="must be an integer from 0 to 2^63 - 1")
+    return seed
 
 
 def check_image_count(messages: Sequence[Mapping[str, Any]]) -> None:
