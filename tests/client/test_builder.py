@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from inspect import signature
 from typing import Any
 
 import pytest
 from msgspec import convert
+from msgspec.structs import fields
 
 from stepwell.client import Expression, RunIf, Workflow
 from stepwell.contract.definition import CreateWorkflow
-from stepwell.contract.enums import ProviderType, TransformType
+from stepwell.contract.enums import ProviderType, TaskType, TransformType
 from stepwell.contract.files import ArtifactPublic
+from stepwell.contract.task_configs import CONFIGS
 
 _TIME = datetime(2026, 1, 1, tzinfo=UTC)
 PHOTO = ArtifactPublic(
@@ -107,6 +110,14 @@ def test_a_pipeline_is_written_with_its_mappings(wf: Workflow) -> None:
     definition = wf.definition()
     assert definition == PIPELINE
     assert convert(definition, CreateWorkflow).name == "w"
+
+
+@pytest.mark.parametrize("task_type", [each for each in TaskType if each is not TaskType.SUBWORKFLOW])
+def test_each_parameter_is_an_input_by_its_name_in_the_api(wf: Workflow, task_type: TaskType) -> None:
+    add = getattr(wf, task_type.lower())
+    add(**{name: ["a"] if name.endswith("images") else "a" for name in signature(add).parameters if name != "options"})
+    (step,) = wf.definition()["steps"]
+    assert step.get("config", {}).keys() == {each.name for each in fields(CONFIGS[task_type])} - {"timeout_s"}
 
 
 def test_expressions_are_inputs_or_parts_of_texts() -> None:

@@ -22,7 +22,22 @@ from stepwell.client.built_steps import (
 )
 from stepwell.contract.enums import TaskType
 
+# The parameters that the API knows by other names.
+_FILES = {
+    "background_image": "background_image_url",
+    "base_image": "base_image_url",
+    "images": "image_urls",
+    "mask_image": "mask_image_url",
+    "overlay_image": "overlay_image_url",
+    "reference_image": "reference_image_url",
+    "reference_images": "reference_image_urls",
+}
 _ORIGIN = ("origin_instance", "origin_zone", "origin_tenant_id", "origin_reference")
+
+
+def _config(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs among the *parameters* of a method, by the names of the API."""
+    return {_FILES.get(name, name): value for name, value in parameters.items() if name not in ("self", "options")}
 
 
 class Workflow(BuiltDefinition):
@@ -100,21 +115,7 @@ class Workflow(BuiltDefinition):
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type GENERATION."""
-        config: dict[str, Any] = {
-            "prompt": prompt,
-            "negative_prompt": negative_prompt,
-            "width": width,
-            "height": height,
-            "seed": seed,
-            "num_images": num_images,
-            "subject_lora_weight": subject_lora_weight,
-            "product_lora_weight": product_lora_weight,
-            "product2_lora_weight": product2_lora_weight,
-            "style_lora_weight": style_lora_weight,
-            "reference_image_url": reference_image,
-            "reference_image_strength": reference_image_strength,
-        }
-        return ImageStep(self._steps.add(TaskType.GENERATION, config, options), self)
+        return ImageStep(self._steps.add(TaskType.GENERATION, _config(locals()), options), self)
 
     def editing(
         self,
@@ -135,22 +136,7 @@ class Workflow(BuiltDefinition):
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type EDITING."""
-        config: dict[str, Any] = {
-            "base_image_url": base_image,
-            "prompt": prompt,
-            "reference_image_urls": reference_images,
-            "mask_image_url": mask_image,
-            "overlay_image_url": overlay_image,
-            "x": x,
-            "y": y,
-            "scale": scale,
-            "opacity": opacity,
-            "crop": crop,
-            "rotate": rotate,
-            "width": width,
-            "height": height,
-        }
-        return ImageStep(self._steps.add(TaskType.EDITING, config, options), self)
+        return ImageStep(self._steps.add(TaskType.EDITING, _config(locals()), options), self)
 
     def refine(
         self,
@@ -163,14 +149,7 @@ class Workflow(BuiltDefinition):
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type REFINE."""
-        config: dict[str, Any] = {
-            "base_image_url": base_image,
-            "upscale_factor": upscale_factor,
-            "sharpness": sharpness,
-            "denoise": denoise,
-            "prompt": prompt,
-        }
-        return ImageStep(self._steps.add(TaskType.REFINE, config, options), self)
+        return ImageStep(self._steps.add(TaskType.REFINE, _config(locals()), options), self)
 
     def video_generation(
         self,
@@ -185,16 +164,7 @@ class Workflow(BuiltDefinition):
         **options: Unpack[StepOptions],
     ) -> VideoStep:
         """Add a step of the type VIDEO_GENERATION."""
-        config: dict[str, Any] = {
-            "base_image_url": base_image,
-            "prompt": prompt,
-            "duration_s": duration_s,
-            "fps": fps,
-            "width": width,
-            "height": height,
-            "motion": motion,
-        }
-        return VideoStep(self._steps.add(TaskType.VIDEO_GENERATION, config, options), self)
+        return VideoStep(self._steps.add(TaskType.VIDEO_GENERATION, _config(locals()), options), self)
 
     def background_fix(
         self,
@@ -207,14 +177,7 @@ class Workflow(BuiltDefinition):
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type BACKGROUND_FIX."""
-        config: dict[str, Any] = {
-            "base_image_url": base_image,
-            "background_color": background_color,
-            "background_image_url": background_image,
-            "prompt": prompt,
-            "tolerance": tolerance,
-        }
-        return ImageStep(self._steps.add(TaskType.BACKGROUND_FIX, config, options), self)
+        return ImageStep(self._steps.add(TaskType.BACKGROUND_FIX, _config(locals()), options), self)
 
     def face_enhancer(
         self,
@@ -225,8 +188,7 @@ class Workflow(BuiltDefinition):
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type FACE_ENHANCER."""
-        config: dict[str, Any] = {"base_image_url": base_image, "strength": strength, "radius": radius}
-        return ImageStep(self._steps.add(TaskType.FACE_ENHANCER, config, options), self)
+        return ImageStep(self._steps.add(TaskType.FACE_ENHANCER, _config(locals()), options), self)
 
     def image_adjuster(
         self,
@@ -242,17 +204,7 @@ class Workflow(BuiltDefinition):
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type IMAGE_ADJUSTER."""
-        config: dict[str, Any] = {
-            "base_image_url": base_image,
-            "exposure": exposure,
-            "brightness": brightness,
-            "contrast": contrast,
-            "saturation": saturation,
-            "temperature": temperature,
-            "gamma": gamma,
-            "sharpness": sharpness,
-        }
-        return ImageStep(self._steps.add(TaskType.IMAGE_ADJUSTER, config, options), self)
+        return ImageStep(self._steps.add(TaskType.IMAGE_ADJUSTER, _config(locals()), options), self)
 
     def detail_enhancer(
         self,
@@ -263,8 +215,7 @@ class Workflow(BuiltDefinition):
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type DETAIL_ENHANCER."""
-        config: dict[str, Any] = {"base_image_url": base_image, "strength": strength, "radius": radius}
-        return ImageStep(self._steps.add(TaskType.DETAIL_ENHANCER, config, options), self)
+        return ImageStep(self._steps.add(TaskType.DETAIL_ENHANCER, _config(locals()), options), self)
 
     def background_remove(
         self,
@@ -275,8 +226,7 @@ class Workflow(BuiltDefinition):
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type BACKGROUND_REMOVE."""
-        config: dict[str, Any] = {"base_image_url": base_image, "tolerance": tolerance, "feather": feather}
-        return ImageStep(self._steps.add(TaskType.BACKGROUND_REMOVE, config, options), self)
+        return ImageStep(self._steps.add(TaskType.BACKGROUND_REMOVE, _config(locals()), options), self)
 
     def llm_interaction(
         self,
@@ -291,28 +241,17 @@ class Workflow(BuiltDefinition):
         **options: Unpack[StepOptions],
     ) -> TextStep:
         """Add a step of the type LLM_INTERACTION. It needs *prompt* or *messages*."""
-        config: dict[str, Any] = {
-            "prompt": prompt,
-            "messages": messages,
-            "system_prompt": system_prompt,
-            "json_schema": json_schema,
-            "temperature": temperature,
-            "max_tokens": max_tokens,
-            "image_urls": images,
-        }
-        return TextStep(self._steps.add(TaskType.LLM_INTERACTION, config, options), self)
+        return TextStep(self._steps.add(TaskType.LLM_INTERACTION, _config(locals()), options), self)
 
     def experimental_fal(
         self, *, arguments: Mapping[str, Any] | Value | None = None, **options: Unpack[StepOptions]
     ) -> BuiltStep:
         """Add a step of the type EXPERIMENTAL_FAL."""
-        config: dict[str, Any] = {"arguments": arguments}
-        return BuiltStep(self._steps.add(TaskType.EXPERIMENTAL_FAL, config, options), self)
+        return BuiltStep(self._steps.add(TaskType.EXPERIMENTAL_FAL, _config(locals()), options), self)
 
     def passthrough(self, **options: Unpack[StepOptions]) -> BuiltStep:
         """Add a step of the type PASSTHROUGH."""
-        config: dict[str, Any] = {}
-        return BuiltStep(self._steps.add(TaskType.PASSTHROUGH, config, options), self)
+        return BuiltStep(self._steps.add(TaskType.PASSTHROUGH, _config(locals()), options), self)
 
     def approval(
         self,
@@ -324,13 +263,7 @@ class Workflow(BuiltDefinition):
         **options: Unpack[StepOptions],
     ) -> BuiltStep:
         """Add a step of the type APPROVAL."""
-        config: dict[str, Any] = {
-            "message": message,
-            "choices": choices,
-            "on_timeout": on_timeout,
-            "on_reject": on_reject,
-        }
-        return BuiltStep(self._steps.add(TaskType.APPROVAL, config, options), self)
+        return BuiltStep(self._steps.add(TaskType.APPROVAL, _config(locals()), options), self)
 
     def signal(
         self,
@@ -340,15 +273,13 @@ class Workflow(BuiltDefinition):
         **options: Unpack[StepOptions],
     ) -> BuiltStep:
         """Add a step of the type SIGNAL."""
-        config: dict[str, Any] = {"name": name, "on_timeout": on_timeout}
-        return BuiltStep(self._steps.add(TaskType.SIGNAL, config, options), self)
+        return BuiltStep(self._steps.add(TaskType.SIGNAL, _config(locals()), options), self)
 
     def delay(
         self, *, seconds: float | Value | None = None, until: str | Value | None = None, **options: Unpack[StepOptions]
     ) -> BuiltStep:
         """Add a step of the type DELAY."""
-        config: dict[str, Any] = {"seconds": seconds, "until": until}
-        return BuiltStep(self._steps.add(TaskType.DELAY, config, options), self)
+        return BuiltStep(self._steps.add(TaskType.DELAY, _config(locals()), options), self)
 
     def subworkflow(
         self,
@@ -359,5 +290,4 @@ class Workflow(BuiltDefinition):
         **options: Unpack[StepOptions],
     ) -> BuiltStep:
         """Add a step of the type SUBWORKFLOW."""
-        config: dict[str, Any] = {"workflow": workflow, "definition": definition, "inputs": inputs}
-        return BuiltStep(self._steps.add(TaskType.SUBWORKFLOW, config, options), self)
+        return BuiltStep(self._steps.add(TaskType.SUBWORKFLOW, _config(locals()), options), self)

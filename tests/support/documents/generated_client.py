@@ -114,9 +114,7 @@ def _method(task_type: TaskType) -> Iterator[str]:
     yield f"    def {task_type.lower()}(self, {star}{', '.join(parameters)}) -> {step}:"
     one_of = f" It needs {' or '.join(f'*{_parameter(name)}*' for name in required)}." if len(required) > 1 else ""
     yield f'        """Add a step of the type {task_type}.{one_of}"""'
-    members = ", ".join(f'"{name}": {_parameter(name)}' for name in names)
-    yield f"        config: dict[str, Any] = {{{members}}}"
-    yield f"        return {step}(self._steps.add(TaskType.{task_type.name}, config, options), self)\n"
+    yield f"        return {step}(self._steps.add(TaskType.{task_type.name}, _config(locals()), options), self)\n"
 
 
 def _parameter(name: str) -> str:
