@@ -34,7 +34,7 @@ def decide(
     if choice.isdecimal() and len(choice) <= _MAX_DIGITS:
         decisions = context.client.decisions(workflow_id, step_id=step_id)  # a token that may only decide reads them
         choice = named_choice(choice, next((each.choices for each in decisions if each.workflow_id == workflow_id), ()))
-    context.show(context.client.decide(workflow_id, step_id, choice, note=note, data=value), _step_line)
+    context.show(context.client.decide(workflow_id, step_id, choice, note=note, data=value), step_line)
 
 
 def named_choice(choice: str, choices: Sequence[str]) -> str:
@@ -45,7 +45,7 @@ def named_choice(choice: str, choices: Sequence[str]) -> str:
 
 def send_signal(context: CommandContext, workflow: str, name: str, data: str | None) -> None:
     workflow_id = context.workflow_id(workflow)
-    context.show(context.client.signal(workflow_id, name, _parsed(data)), _step_line)
+    context.show(context.client.signal(workflow_id, name, _parsed(data)), step_line)
 
 
 def _parsed(data: str | None) -> Any:
@@ -73,5 +73,5 @@ def _about(decision: OpenDecision) -> str:
     return text if decision.until is None else f"{text} (until {time_text(decision.until)})"
 
 
-def _step_line(step: WorkflowStepPublic) -> RenderableType:
+def step_line(step: WorkflowStepPublic) -> RenderableType:
     return plain(f"{step.step_id} {step.status}")
