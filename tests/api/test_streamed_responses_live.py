@@ -14,7 +14,6 @@ from litestar.types import Message
 
 from stepwell.api.responses import streamed_responses
 from stepwell.api.routes import steps as step_routes
-from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from stepwell.runtime.asgi_scope import http_scope
 from support.database.postgres import TestServer, database
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
@@ -248,14 +247,15 @@ async def test_the_etag_of_a_list_depends_on_its_workflows_and_its_query(bounded
 async def test_the_etag_of_a_list_that_changes_while_it_is_read_is_that_of_what_is_sent(
     bounded: Service, large: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = PostgresWorkflowReader.snapshot
+    reader = bounded.app.stores.database.reader
+    read = reader.snapshot
 
-    async def later(reads: PostgresWorkflowReader, *arguments: Any) -> Any:
+    async def later(*arguments: Any) -> Any:
         monkeypatch.undo()
         await bounded.client.patch(WORKFLOWS + large, json={"name": "changed meanwhile"})
-        return await read(reads, *arguments)
+        return await read(*arguments)
 
-    monkeypatch.setattr(PostgresWorkflowReader, "snapshot", later)
+    monkeypatch.setattr(reader, "snapshot", later)
     during = await bounded.client.get(WORKFLOWS, params=ONLY)
     after = await bounded.client.get(WORKFLOWS, params=ONLY)
     assert during.json()["workflows"][0]["name"] == "changed meanwhile"

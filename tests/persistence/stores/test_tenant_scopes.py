@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from stepwell.basics.tenancy import TenantScope
+from stepwell.persistence.stores.batched_reads import WorkflowLoader
+from stepwell.persistence.stores.large_workflows import LargeWorkflows
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from stepwell.ports.storage import WorkflowReader, WorkflowStore
@@ -19,18 +21,22 @@ WITHOUT = {
         *("release_idle", "hand_over", "waiting", "admit", "unpark"),
     },
 }
-PAIRS: list[tuple[type, type]] = [(WorkflowReader, PostgresWorkflowReader), (WorkflowStore, PostgresWorkflowStore)]
+PAIRS: list[tuple[type, tuple[type, ...]]] = [
+    (WorkflowReader, (WorkflowLoader, LargeWorkflows, PostgresWorkflowReader)),
+    (WorkflowStore, (PostgresWorkflowStore,)),
+]
 
 
-def methods(kind: type) -> dict[str, Callable[..., Any]]:
-    return {name: call for name, call in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")}
+def methods(*kinds: type) -> dict[str, Callable[..., Any]]:
+    members = [each for kind in kinds for each in inspect.getmembers(kind, inspect.isfunction)]
+    return {name: call for name, call in members if not name.startswith("_")}
 
 
 @pytest.mark.parametrize(("port", "made"), PAIRS)
-def test_the_scope_is_a_required_parameter(port: type, made: type) -> None:
+def test_the_scope_is_a_required_parameter(port: type, made: tuple[type, ...]) -> None:
     assert methods(port)
-    assert methods(port).keys() <= methods(made).keys()
-    for kind in (port, made):
+    assert methods(port).keys() <= methods(*made).keys()
+    for kind in (port, *made):
         for name, call in methods(kind).items():
             found = inspect.signature(call).parameters.get("scope")
             if name in WITHOUT[port.__name__]:
@@ -43,7 +49,7 @@ def test_the_scope_is_a_required_parameter(port: type, made: type) -> None:
 
 def test_no_exception_outlives_its_method() -> None:
     for port, made in PAIRS:
-        assert WITHOUT[port.__name__] <= methods(made).keys()
+        assert WITHOUT[port.__name__] <= methods(*made).keys()
 
 
 def test_no_tenant_is_a_tenant_of_its_own() -> None:

@@ -19,7 +19,7 @@ from stepwell.contract.enums import WorkflowStatus
 from stepwell.lifecycle.preconditions import ReadVersion, Version
 from stepwell.lifecycle.records import StepRecord, WorkflowParts, WorkflowRecord
 from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import is_outage
+from stepwell.persistence.connections.database import PostgresAdapter, is_outage
 from stepwell.persistence.stores.open_waits import waits_for
 from stepwell.persistence.stores.step_attempt_queries import IDS, attempt_columns, with_attempts
 from stepwell.persistence.stores.workflow_queries import item_counts_column, result_column, summarised, weight
@@ -35,7 +35,7 @@ EVERY_PARTS = [WorkflowParts(steps, results) for steps in (True, False) for resu
 _STEP_COLUMNS = tuple(column.name for column in (*steps.c, *attempt_columns(), item_counts_column()))
 
 
-class WorkflowLoader:
+class WorkflowLoader(PostgresAdapter):
     def __init__(self, readers: SmallPool) -> None:
         self._bare = _RowReader(readers, compiled(_by_ids), "id")
         self._versions = _RowReader(readers, compiled(_versions), "id")

@@ -8,7 +8,7 @@ What must hold:
   small factor.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import RunIf
 from stepwell.lifecycle.records import NO_INPUTS, StoredInputs, WorkflowParts
 from stepwell.persistence.connections.connection_pool import SmallPool
+from stepwell.persistence.connections.database import PostgresAdapter
 from stepwell.persistence.statements.item_results import FINAL_MAX_BYTES, result_bytes_of, result_of
 from stepwell.persistence.stores.batched_reads import EVERY_PARTS, compiled
 from stepwell.persistence.stores.step_attempt_queries import IDS, attempt_columns, with_attempts
@@ -124,7 +125,7 @@ WHERE w.id = $1 AND {_SCOPE} AND NOT EXISTS (
 """  # noqa: S608 - built from a constant
 
 
-class LargeWorkflows:
+class LargeWorkflows(PostgresAdapter):
     def __init__(self, readers: SmallPool) -> None:
         self._readers = readers
         self._sizes = {parts: _sizes(parts) for parts in EVERY_PARTS}
@@ -165,12 +166,12 @@ class LargeWorkflows:
         rows = await self._readers.fetch(_INPUTS, workflow_id, *astuple(scope))
         return StoredInputs(*(rows[0][name] for name in StoredInputs.__struct_fields__)) if rows else NO_INPUTS
 
-    async def named_definitions(
-        self, scope: TenantScope, root_id: UUID, names: Sequence[str] | None
-    ) -> dict[str, bytes]:
-        """Return those with these *names*; if None, those that were deleted."""
-        own = (_DELETED,) if names is None else (_NAMED, list(names))
-        rows = await self._readers.fetch(own[0], root_id, *astuple(scope), *own[1:])
+    async def named_definitions(self, scope: TenantScope, root_id: UUID, names: Sequence[str]) -> Mapping[str, bytes]:
+        rows = await self._readers.fetch(_NAMED, root_id, *astuple(scope), list(names))
+        return {row["key"]: row["value"] for row in rows}
+
+    async def deleted_definitions(self, scope: TenantScope, root_id: UUID) -> Mapping[str, bytes]:
+        rows = await self._readers.fetch(_DELETED, root_id, *astuple(scope))
         return {row["key"]: row["value"] for row in rows}
 
 

@@ -23,7 +23,6 @@ from stepwell.lifecycle.model import HistoryEvent
 from stepwell.lifecycle.preconditions import ReadVersion, Version
 from stepwell.lifecycle.records import (
     StepRecord,
-    StoredInputs,
     TaskRecord,
     WorkflowOwnership,
     WorkflowParts,
@@ -58,10 +57,6 @@ from stepwell.rules.costs import CostQuery, CostSum
 from stepwell.rules.large_workflow_records import (
     SMALL_PAGE_BYTES,
     TASK_BYTES,
-    FoundWorkflow,
-    LargeWorkflowSnapshot,
-    ResponseSize,
-    StoredStep,
 )
 from stepwell.rules.list_records import (
     DecisionFilter,
@@ -87,40 +82,15 @@ class PostgresWorkflowReader(PostgresAdapter):
     """Workflows in PostgreSQL, as the API sees them. *readers* read single workflows, *engine* all the rest."""
 
     def __init__(self, engine: AsyncEngine, readers: SmallPool, large_readers: SmallPool) -> None:
-        self._engine, self._loader, self._large = engine, WorkflowLoader(readers), LargeWorkflows(large_readers)
+        loader, large = WorkflowLoader(readers), LargeWorkflows(large_readers)
+        self._engine, self._loader = engine, loader
+        self.get, self.find, self.version, self.owner = loader.get, loader.find, loader.version, loader.owner
+        self.size, self.snapshot, self.step_slice = large.size, large.snapshot, large.step_slice
+        self.inputs, self.named_definitions = large.inputs, large.named_definitions
+        self.deleted_definitions = large.deleted_definitions
         # Several statements for one response must read one snapshot. Otherwise the response could show half of a
         # transition.
         self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
-
-    async def get(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRecord | None:
-        return await self._loader.get(scope, workflow_id)
-
-    async def find(self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts) -> FoundWorkflow | None:
-        return await self._loader.find(scope, workflow_id, parts)
-
-    async def size(
-        self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
-    ) -> ResponseSize | None:
-        return await self._large.size(scope, workflow_ids, parts, stop_at)
-
-    async def snapshot(
-        self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts
-    ) -> list[LargeWorkflowSnapshot]:
-        return await self._large.snapshot(scope, workflow_ids, parts)
-
-    async def step_slice(
-        self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts, first: int, count: int, max_bytes: int
-    ) -> list[StoredStep]:
-        return await self._large.step_slice(scope, workflow_id, parts, first, count, max_bytes)
-
-    async def inputs(self, scope: TenantScope, workflow_id: UUID) -> StoredInputs:
-        return await self._large.inputs(scope, workflow_id)
-
-    async def named_definitions(self, scope: TenantScope, root_id: UUID, names: Sequence[str]) -> Mapping[str, bytes]:
-        return await self._large.named_definitions(scope, root_id, names)
-
-    async def deleted_definitions(self, scope: TenantScope, root_id: UUID) -> Mapping[str, bytes]:
-        return await self._large.named_definitions(scope, root_id, None)
 
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord | None:
         return await self._step(scope, workflow_id, steps.c.step_id == step_id)
@@ -169,12 +139,6 @@ class PostgresWorkflowReader(PostgresAdapter):
             query = workflow_queries.page_steps(results=True).where(steps.c.position == step.position)
             row = (await connection.execute(query, {"ids": [workflow_id]})).mappings().one()
         return shown_step(row, step.created_at, row["result"])
-
-    async def version(self, scope: TenantScope, workflow_id: UUID) -> ReadVersion | None:
-        return await self._loader.version(scope, workflow_id)
-
-    async def owner(self, scope: TenantScope, workflow_id: UUID) -> TenantScope | None:
-        return await self._loader.owner(scope, workflow_id)
 
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
         form, values = list_form(scope, query), list_values(scope, query)
