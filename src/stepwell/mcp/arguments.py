@@ -25,8 +25,7 @@ StoredDefinition = Annotated[str, about("Only runs of this stored definition, as
 Wait = Annotated[
     float, Meta(ge=0, le=MAX_WAIT_S, description="Wait so many seconds for the workflow's end, at most; 0: don't wait")
 ]
-
-
+CarefulDryRun = Annotated[bool, about("true (default): only report what would happen. Show the user that before false")]
 IdempotencyKey = Annotated[
     str,
     Meta(
@@ -45,6 +44,10 @@ class NoArguments(Arguments, frozen=True):
     """The arguments of a tool that takes none."""
 
 
+class WorkflowArguments(Arguments, frozen=True):
+    workflow_id: WorkflowId
+
+
 class PlanArguments(Arguments, frozen=True):
     definition: Definition
 
@@ -56,8 +59,7 @@ class SubmitArguments(Arguments, frozen=True):
     idempotency_key: IdempotencyKey | None = None
 
 
-class StatusArguments(Arguments, frozen=True):
-    workflow_id: WorkflowId
+class StatusArguments(WorkflowArguments, frozen=True):
     wait_s: Wait = 0
 
 
@@ -74,25 +76,19 @@ class ListArguments(Arguments, frozen=True):
     skip: Annotated[int, Meta(ge=0, le=100_000, description="How many of the newest ones to leave out")] = 0
 
 
-class VerbArguments(Arguments, frozen=True):
-    workflow_id: WorkflowId
+class VerbArguments(WorkflowArguments, frozen=True):
     dry_run: Annotated[bool, about("true: only report what would happen")] = False
 
 
-class DestructiveVerbArguments(Arguments, frozen=True):
-    workflow_id: WorkflowId
-    dry_run: Annotated[
-        bool, about("true (default): only report what would happen. Show the user that before false")
-    ] = True
+class DestructiveVerbArguments(WorkflowArguments, frozen=True):
+    dry_run: CarefulDryRun = True
 
 
-class BudgetArguments(Arguments, frozen=True):
-    workflow_id: WorkflowId
+class BudgetArguments(WorkflowArguments, frozen=True):
     budget: Annotated[Budget, about("The whole new budget, with the limits that stay as they are")]
 
 
-class RerunArguments(Arguments, frozen=True):
-    workflow_id: WorkflowId
+class RerunArguments(WorkflowArguments, frozen=True):
     config: Annotated[
         dict[str, dict[str, Any]], about("By step: members to merge over its config. null removes one")
     ] = field(default_factory=dict)
@@ -118,21 +114,18 @@ class DecisionsArguments(Arguments, frozen=True):
     limit: Annotated[int, Meta(ge=1, le=50)] = 20
 
 
-class DecideArguments(Arguments, frozen=True):
-    workflow_id: WorkflowId
+class DecideArguments(WorkflowArguments, frozen=True):
     step_id: Annotated[str, Meta(min_length=1, max_length=255, description="The step that waits for a decision")]
     choice: Annotated[str, Meta(min_length=1, max_length=100, description="What the user has chosen")]
     note: Annotated[str, Meta(max_length=2_000, description="What the user says about it")] | None = None
 
 
-class SignalArguments(Arguments, frozen=True):
-    workflow_id: WorkflowId
+class SignalArguments(WorkflowArguments, frozen=True):
     name: Annotated[str, Meta(min_length=1, max_length=255, description="The name of the signal")]
     data: Annotated[Any, about("Any JSON, for the steps that read the result")] = None
 
 
-class EndStepArguments(Arguments, frozen=True):
-    workflow_id: WorkflowId
+class EndStepArguments(WorkflowArguments, frozen=True):
     step_id: Annotated[str, Meta(min_length=1, max_length=255, description="The step to end")]
     item: Annotated[int, Meta(ge=0, le=1_000, description="Only this item of the step, from 0")] | None = None
     result: (
@@ -145,13 +138,10 @@ class EndStepArguments(Arguments, frozen=True):
         ]
         | None
     ) = None
-    dry_run: Annotated[
-        bool, about("true (default): only report what would happen. Show the user that before false")
-    ] = True
+    dry_run: CarefulDryRun = True
 
 
-class ItemsArguments(Arguments, frozen=True):
-    workflow_id: WorkflowId
+class ItemsArguments(WorkflowArguments, frozen=True):
     step_id: Annotated[str, Meta(min_length=1, max_length=255, description="The step with for_each")]
     status: Annotated[list[StepStatus], Meta(max_length=6, description="Only items in these statuses; empty: all")] = (
         field(default_factory=list)
@@ -160,8 +150,7 @@ class ItemsArguments(Arguments, frozen=True):
     limit: Annotated[int, Meta(ge=1, le=50)] = 20
 
 
-class OutputsArguments(Arguments, frozen=True):
-    workflow_id: WorkflowId
+class OutputsArguments(WorkflowArguments, frozen=True):
     steps: Annotated[list[str], Meta(max_length=50, description="Only the files of these steps; empty: all")] = field(
         default_factory=list
     )

@@ -62,15 +62,10 @@ async def plan(access: ServiceAccess, arguments: PlanArguments) -> ToolOutcome:
 
 
 async def submit(access: ServiceAccess, arguments: SubmitArguments) -> ToolOutcome:
-    client = access.client
-    try:
-        workflow = await client.create(
-            arguments.definition, start=arguments.start, idempotency_key=arguments.idempotency_key
-        )
-    except ResponseTooLarge as error:
-        if error.location is None:
-            raise
-        workflow = await read_briefly(access, error.location.rpartition("/")[2])
+    key = arguments.idempotency_key
+    workflow = await _created(
+        access, access.client.create(arguments.definition, start=arguments.start, idempotency_key=key)
+    )
     warnings = () if workflow.warnings is UNSET else workflow.warnings
     if arguments.start and arguments.wait_s:
         # An error would say that nothing was created, and the repeat of the call would pay for the same work again.
@@ -86,13 +81,17 @@ async def rerun(access: ServiceAccess, arguments: RerunArguments) -> ToolOutcome
             RerunResult(plan=plan_result(await access.client.plan_rerun(arguments.workflow_id, **changes)))
         )
     key = arguments.idempotency_key
+    workflow = await _created(access, access.client.rerun(arguments.workflow_id, idempotency_key=key, **changes))
+    return ToolOutcome(RerunResult(workflow=status_result(workflow, None, _NEXT[workflow.status])))
+
+
+async def _created(access: ServiceAccess, creation: Awaitable[WorkflowPublic]) -> WorkflowPublic:
     try:
-        workflow = await access.client.rerun(arguments.workflow_id, idempotency_key=key, **changes)
+        return await creation
     except ResponseTooLarge as error:
         if error.location is None:
             raise
-        workflow = await read_briefly(access, error.location.rpartition("/")[2])
-    return ToolOutcome(RerunResult(workflow=status_result(workflow, None, _NEXT[workflow.status])))
+        return await read_briefly(access, error.location.rpartition("/")[2])
 
 
 async def get(access: ServiceAccess, arguments: StatusArguments) -> ToolOutcome:

@@ -10,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import Scope
 from msgspec import Struct
 
-from stepwell.api.requests.headers import PREFER
+from stepwell.api.requests.headers import ETAG, IF_NONE_MATCH, PREFER
 from stepwell.contract.scopes import Permission
 
 OPT_KEY = "operation"
@@ -115,6 +115,8 @@ class Operation(Struct, frozen=True, kw_only=True):
 
 
 read_operation = partial(Operation, method="GET", permission=Permission.READ)
+# By the tag of a response, a client learns whether it has changed.
+tagged_read_operation = partial(read_operation, headers=(ETAG,), takes=(IF_NONE_MATCH,))
 
 
 @cache

@@ -4,8 +4,8 @@ from litestar.types import ASGIApp
 from msgspec import json
 
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
-from stepwell.api.requests.headers import CHANGING, IF_NONE_MATCH
-from stepwell.api.requests.operations import NoQuery, Operation, endpoint, read_operation
+from stepwell.api.requests.headers import CHANGING
+from stepwell.api.requests.operations import NoQuery, Operation, endpoint, tagged_read_operation
 from stepwell.api.requests.query_parameters import DeliveriesQuery, parse_id, parse_query
 from stepwell.api.requests.request_bodies import ignore_empty_body
 from stepwell.api.responses.conditional_requests import respond_unless_known
@@ -21,15 +21,13 @@ TAG = "webhooks"
 _ALL = "/api/v1/workflows/{workflow_id}/deliveries"
 
 
-LIST = read_operation(
+LIST = tagged_read_operation(
     path=_ALL,
     id="list_deliveries",
     description="The webhooks of a workflow, those sent and those still to be sent, in the order of their events.",
     tag=TAG,
     query=DeliveriesQuery,
     response=DeliveryListResponse,
-    headers=("ETag",),
-    takes=(IF_NONE_MATCH,),
 )
 REDELIVER = Operation(
     method="POST",

@@ -10,8 +10,7 @@ from msgspec import Raw, json, structs
 
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.body_buffers import reserve_memory
-from stepwell.api.requests.headers import IF_NONE_MATCH
-from stepwell.api.requests.operations import NoQuery, Operation, endpoint, read_operation
+from stepwell.api.requests.operations import NoQuery, Operation, endpoint, tagged_read_operation
 from stepwell.api.requests.query_parameters import parse_id, parse_query
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.responses.conditional_requests import respond_unless_known
@@ -31,7 +30,7 @@ MOST_STEP_BYTES: Final = 32 * 1024 * 1024
 MOST_INHERITED: Final = 1_000_000  # members of all steps together
 _PART_BYTES = 256 * 1024  # that are encoded in one iteration of the event loop
 
-EXPLAIN = read_operation(
+EXPLAIN = tagged_read_operation(
     path="/api/v1/workflows/{workflow_id}/explain",
     id="explain_workflow",
     description="The reason why the workflow doesn't progress, and one reason for each step that has not ended, as far "
@@ -39,8 +38,6 @@ EXPLAIN = read_operation(
     tag="workflows",
     for_runs=True,
     response=Explanation,
-    headers=("ETag",),
-    takes=(IF_NONE_MATCH,),
 )
 PLAN = Operation(
     method="POST",

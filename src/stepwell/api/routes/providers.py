@@ -9,8 +9,7 @@ from contextlib import suppress
 from litestar.types import ASGIApp
 
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
-from stepwell.api.requests.headers import IF_NONE_MATCH
-from stepwell.api.requests.operations import NoQuery, Operation, endpoint, read_operation
+from stepwell.api.requests.operations import NoQuery, Operation, endpoint, tagged_read_operation
 from stepwell.api.requests.query_parameters import parse_query
 from stepwell.api.requests.request_bodies import read_any_body
 from stepwell.api.requests.request_resources import resources_of
@@ -20,15 +19,13 @@ from stepwell.contract.providers import ProviderListResponse
 from stepwell.contract.system import Health
 from stepwell.rules.access.signed_urls import CALLBACKS_PATH
 
-PROVIDERS = read_operation(
+PROVIDERS = tagged_read_operation(
     path="/api/v1/providers",
     id="list_providers",
     description="The configured providers: what each can do, its limits and load, and its models' circuit breakers, "
     "error rates and latencies in this process.",
     tag="providers",
     response=ProviderListResponse,
-    headers=("ETag",),
-    takes=(IF_NONE_MATCH,),
 )
 
 

@@ -1,7 +1,6 @@
 """The operation that runs an old run again, with changes: it takes over the results that these don't concern."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -22,14 +21,13 @@ from stepwell.api.responses.idempotency import idempotency_key, idempotent
 from stepwell.api.responses.streamed_responses import ApiResponse
 from stepwell.api.routes.definitions import read_definition, read_stored_parts
 from stepwell.api.routes.diagnostics import encoded_plan
-from stepwell.api.routes.workflows import ONE, TAG, creation_response
-from stepwell.basics.errors import DefinitionArchived, Fault, InvalidRequest, InvalidTransition, NotFound, TooManyValues
+from stepwell.api.routes.workflows import ONE, TAG, creation_response, rebuild_creation
+from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.basics.strict_json.merge_patch import merge_patch
 from stepwell.basics.strict_json.schema_faults import Loc, printable_key
 from stepwell.contract.definition import RerunWorkflow
 from stepwell.contract.fields import about
 from stepwell.contract.forecasts import WorkflowPlan
-from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.scopes import Permission
 from stepwell.contract.stored_definitions import DEFINITION
 from stepwell.contract.workflows import WorkflowPublic
@@ -38,7 +36,6 @@ from stepwell.engine.service import Services
 from stepwell.lifecycle.allowed_verbs import check_allowed
 from stepwell.lifecycle.model import ReuseRule
 from stepwell.lifecycle.preconditions import Preconditions
-from stepwell.rules.large_workflow_records import FoundWorkflow
 
 
 class RerunQuery(StartQuery, frozen=True):
@@ -71,14 +68,6 @@ RERUN = Operation(
 )
 
 
-async def _rebuilt(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> ApiResponse:
-    """Return the response for a repeated request. Its warnings are those that its body has today."""
-    warnings: Sequence[DefinitionWarning] = ()
-    with suppress(InvalidRequest, InvalidTransition, NotFound, DefinitionArchived, TooManyValues):
-        warnings = (await read_rerun(request, services)).warnings
-    return await creation_response(request, services, workflow, warnings)
-
-
 async def _rerun(request: ApiRequest, services: Services, preconditions: Preconditions) -> ApiResponse:
     query = parse_query(request.scope["query_string"], RerunQuery)
     caller = request.user
@@ -90,18 +79,6 @@ async def _rerun(request: ApiRequest, services: Services, preconditions: Precond
         caller.scope, caller.subject, validated, tenant=tenant, start=query.start, preconditions=preconditions
     )
     return await creation_response(request, services, record, validated.warnings)
-
-
-_rerun_once = idempotent(_rebuilt)(_rerun)
-
-
-@endpoint(RERUN)
-async def rerun_workflow(request: ApiRequest, services: ServicesDep) -> ASGIApp:
-    if not parse_query(request.scope["query_string"], RerunQuery).dry_run:
-        return await _rerun_once(request, services)
-    idempotency_key(request)  # refuses a malformed one
-    plan = await encoded_plan(request, services, await read_rerun(request, services))
-    return Response(plan, media_type=MEDIA_TYPE, status_code=200).to_asgi_response(None, request)
 
 
 async def read_rerun(request: ApiRequest, services: Services) -> ValidatedWorkflow:
@@ -160,3 +137,15 @@ def _with_configs(body: bytes, configs: Mapping[str, Any], named: Sequence[str])
     for step_id, config in configs.items():
         steps[step_id]["config"] = merge_patch(steps[step_id].get("config", {}), config)
     return json.encode(decoded)
+
+
+_rerun_once = idempotent(rebuild_creation(read_rerun))(_rerun)
+
+
+@endpoint(RERUN)
+async def rerun_workflow(request: ApiRequest, services: ServicesDep) -> ASGIApp:
+    if not parse_query(request.scope["query_string"], RerunQuery).dry_run:
+        return await _rerun_once(request, services)
+    idempotency_key(request)  # refuses a malformed one
+    plan = await encoded_plan(request, services, await read_rerun(request, services))
+    return Response(plan, media_type=MEDIA_TYPE, status_code=200).to_asgi_response(None, request)

@@ -12,8 +12,7 @@ from litestar.types import ASGIApp
 from msgspec import UNSET, json, structs
 
 from stepwell.api.auth.dependencies import ApiRequest, DecisionLinksDep, ServicesDep
-from stepwell.api.requests.headers import IF_NONE_MATCH
-from stepwell.api.requests.operations import NoQuery, endpoint, read_operation
+from stepwell.api.requests.operations import NoQuery, endpoint, read_operation, tagged_read_operation
 from stepwell.api.requests.query_parameters import ItemsQuery, TasksQuery, parse_id, parse_query
 from stepwell.api.responses.conditional_requests import respond_unless_known, response_streams, to_response
 from stepwell.api.responses.serializers import item_to_public, step_to_public, task_to_public
@@ -37,7 +36,7 @@ STEP = read_operation(
     for_runs=True,
     response=WorkflowStepPublic,
 )
-ITEMS = read_operation(
+ITEMS = tagged_read_operation(
     path=STEP.path + _ITEMS,
     served_at=STEP.path,
     id="list_items",
@@ -47,8 +46,6 @@ ITEMS = read_operation(
     for_runs=True,
     query=ItemsQuery,
     response=ItemListResponse,
-    headers=("ETag",),
-    takes=(IF_NONE_MATCH,),
 )
 
 
@@ -88,17 +85,15 @@ def raw_path_after(request: ApiRequest, segment: str) -> str:
 
 _WHOLE_BYTES = 256 * 1024  # a larger list, or one of more tasks than a slice has, is sent in slices
 
-TASK = read_operation(
+TASK = tagged_read_operation(
     path="/api/v1/tasks/{task_id}",
     id="get_task",
     description="One attempt at a step, with its outputs.",
     tag="tasks",
     for_runs=True,
     response=TaskPublic,
-    headers=("ETag",),
-    takes=(IF_NONE_MATCH,),
 )
-TASKS = read_operation(
+TASKS = tagged_read_operation(
     path="/api/v1/workflows/{workflow_id}/tasks",
     id="list_tasks",
     description="All attempts at the steps of a workflow, or at one of them, in the order in which they began.",
@@ -106,8 +101,6 @@ TASKS = read_operation(
     for_runs=True,
     query=TasksQuery,
     response=TaskListResponse,
-    headers=("ETag",),
-    takes=(IF_NONE_MATCH,),
 )
 
 

@@ -14,8 +14,7 @@ from litestar.types import ASGIApp, HTTPResponseStartEvent, Scope
 from msgspec import UNSET, Meta, Raw, UnsetType, field
 
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
-from stepwell.api.requests.headers import IF_NONE_MATCH
-from stepwell.api.requests.operations import endpoint, read_operation
+from stepwell.api.requests.operations import endpoint, read_operation, tagged_read_operation
 from stepwell.api.requests.query_parameters import CheckedQuery, DefinitionQuery, TenantQuery, parse_query
 from stepwell.api.responses.conditional_requests import respond_unless_known
 from stepwell.basics.errors import Fault, InvalidRequest
@@ -91,7 +90,7 @@ class CostsQuery(CheckedQuery, DefinitionQuery, frozen=True, kw_only=True):
             yield Fault(("query", "to"), "Expected a later time than in from", "not_later")
 
 
-COSTS = read_operation(
+COSTS = tagged_read_operation(
     path="/api/v1/costs",
     id="sum_costs",
     description="The costs of attempts at providers that the token may see, and what reuse has saved, summed by "
@@ -100,8 +99,6 @@ COSTS = read_operation(
     tag="costs",
     query=CostsQuery,
     response=CostsResponse,
-    headers=("ETag",),
-    takes=(IF_NONE_MATCH,),
 )
 
 

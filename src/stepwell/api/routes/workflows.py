@@ -1,7 +1,7 @@
 """The operations on workflows: the eight of the API contract, counts, the definition, and the deletion of all data."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Literal
@@ -15,7 +15,15 @@ from msgspec.structs import replace
 
 from stepwell.api.auth.dependencies import ApiRequest, CursorsDep, ServicesDep
 from stepwell.api.requests.headers import CHANGING, ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
-from stepwell.api.requests.operations import JSON_TYPE, MERGE_PATCH_TYPE, NoQuery, Operation, endpoint, read_operation
+from stepwell.api.requests.operations import (
+    JSON_TYPE,
+    MERGE_PATCH_TYPE,
+    NoQuery,
+    Operation,
+    endpoint,
+    read_operation,
+    tagged_read_operation,
+)
 from stepwell.api.requests.preferences import handling_of
 from stepwell.api.requests.query_parameters import CleanupQuery, GetQuery, StartQuery, VerbQuery, parse_id, parse_query
 from stepwell.api.requests.request_bodies import ignore_empty_body, read_and_reserve, read_json, release_decoding
@@ -37,7 +45,14 @@ from stepwell.api.responses.workflow_etags import page_etag
 from stepwell.api.routes.definitions import read_definition, read_stored_parts
 from stepwell.api.routes.list_query import FilterQuery, ListQuery, list_links
 from stepwell.api.routes.usage import RATE_LIMIT_HEADERS, show_rate_limit
-from stepwell.basics.errors import DefinitionArchived, Forbidden, InvalidRequest, TooManyValues
+from stepwell.basics.errors import (
+    DefinitionArchived,
+    Forbidden,
+    InvalidRequest,
+    InvalidTransition,
+    NotFound,
+    TooManyValues,
+)
 from stepwell.basics.idempotency import StoredResponse
 from stepwell.contract.definition import CreateWorkflow, WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
@@ -51,7 +66,7 @@ from stepwell.contract.workflows import (
     WorkflowListResponse,
     WorkflowPublic,
 )
-from stepwell.definition.validation.workflow import parse_update
+from stepwell.definition.validation.workflow import ValidatedWorkflow, parse_update
 from stepwell.engine.reads.shared_reads import SharedPage
 from stepwell.engine.service import Services
 from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions
@@ -93,7 +108,7 @@ LIST = read_operation(
     headers=("Link", "ETag"),
     takes=(IF_NONE_MATCH,),
 )
-GET = read_operation(
+GET = tagged_read_operation(
     path=ONE,
     id="get_workflow",
     description="The workflow, deleted or not, with its steps.",
@@ -101,8 +116,6 @@ GET = read_operation(
     for_runs=True,
     query=GetQuery,
     response=WorkflowPublic,
-    headers=("ETag",),
-    takes=(IF_NONE_MATCH,),
     waits=True,
 )
 UPDATE = Operation(
@@ -204,14 +217,23 @@ async def creation_response(
     return await (respond_after_wait if wait else respond_now)(request, services, workflow, headers, 201, warnings)
 
 
-async def _rebuilt_creation(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> ApiResponse:
-    """Return the response of create for a repeated request. Its warnings come from its body, which is the same."""
-    warnings: Sequence[DefinitionWarning] = ()
-    # What the settings or a stored definition are now may refuse it.
-    with suppress(InvalidRequest, DefinitionArchived, TooManyValues):
-        stored = await read_stored_parts(request, services)
-        warnings = (await read_definition(request, services, stored)).warnings
-    return await creation_response(request, services, workflow, warnings)
+def rebuild_creation(
+    read: Callable[[ApiRequest, Services], Awaitable[ValidatedWorkflow]],
+) -> Callable[[ApiRequest, Services, FoundWorkflow], Awaitable[ApiResponse]]:
+    """Return the function that responds to a repeated request. The warnings are those that its body has today."""
+
+    async def respond(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> ApiResponse:
+        warnings: Sequence[DefinitionWarning] = ()
+        # What the settings, a stored definition or an earlier run are now may refuse it.
+        with suppress(InvalidRequest, InvalidTransition, NotFound, DefinitionArchived, TooManyValues):
+            warnings = (await read(request, services)).warnings
+        return await creation_response(request, services, workflow, warnings)
+
+    return respond
+
+
+async def _read_creation(request: ApiRequest, services: Services) -> ValidatedWorkflow:
+    return await read_definition(request, services, await read_stored_parts(request, services))
 
 
 async def _clean_again(request: ApiRequest, services: Services, _workflow: FoundWorkflow) -> ApiResponse:
@@ -220,7 +242,7 @@ async def _clean_again(request: ApiRequest, services: Services, _workflow: Found
 
 
 @endpoint(CREATE)
-@idempotent(_rebuilt_creation)
+@idempotent(rebuild_creation(_read_creation))
 async def create_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> ApiResponse:
     query = parse_query(request.scope["query_string"], StartQuery)
     caller = request.user
