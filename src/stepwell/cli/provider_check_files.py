@@ -48,7 +48,8 @@ class CheckedFiles:
         return self._record(name, len(data), data[:_HEAD], hashlib.sha256(data).hexdigest())
 
     async def store_file(self, name: str, file: IO[bytes]) -> Output:
-        return await self.store(name, await to_thread.run_sync(_read_all, file))
+        file.seek(0)
+        return await self.store(name, await to_thread.run_sync(file.read))
 
     async def download(self, url: str, name: str, media_types: Sequence[str] = (), **options: Any) -> Output:
         head, size, sha256 = bytearray(), 0, hashlib.sha256()
@@ -92,11 +93,6 @@ class CheckedFiles:
 
     def charge(self, cost: float) -> None:
         """Do nothing: nobody else waits."""
-
-
-def _read_all(file: IO[bytes]) -> bytes:
-    file.seek(0)
-    return file.read()
 
 
 def _refuse(what: str) -> NoReturn:

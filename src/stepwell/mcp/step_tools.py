@@ -3,6 +3,8 @@
 from contextlib import aclosing
 from typing import Final
 
+from msgspec import convert
+
 from stepwell.contract.scopes import Permission
 from stepwell.contract.workflows import OpenDecision, WorkflowStepPublic
 from stepwell.mcp.arguments import (
@@ -88,9 +90,7 @@ async def end_step(access: ServiceAccess, arguments: EndStepArguments) -> ToolOu
 
 
 def _result(step: WorkflowStepPublic) -> WaitEndedResult:
-    return WaitEndedResult(
-        step_id=step.step_id, status=step.status, result=step.result, error_message=step.error_message
-    )
+    return convert(step, WaitEndedResult, from_attributes=True)
 
 
 WAIT_TOOLS: Final = (
