@@ -8,28 +8,33 @@ What must hold:
 
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack, suppress
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import anyio
+import filetype
 from msgspec import Struct
 from msgspec.structs import replace
+from obstore.store import MemoryStore
 
 from stepwell.app.attempts import build_poll_intervals, build_prices, open_clients
+from stepwell.artifacts.store import ObstoreArtifacts
 from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
 from stepwell.basics.setting_names import credential_setting
 from stepwell.basics.strict_json.canonical import digest
+from stepwell.basics.tenancy import FileScope
 from stepwell.cli.errors import FAILED, INTERRUPTED, MISUSED, Refused
 from stepwell.cli.output import print_result, printable
-from stepwell.cli.provider_check_files import CheckedFiles
 from stepwell.cli.signals import Signals, run_stoppable
 from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.task_configs import TASK_TYPES
 from stepwell.contract.tasks import Cost
 from stepwell.definition.mapping.input_mapping import checked_inputs
 from stepwell.definition.provider_descriptors import ConfiguredBy, ProviderDescriptor
+from stepwell.engine.attempts.attempt_io import BoundAttemptIO, FileAccess
 from stepwell.engine.attempts.checked_provider import CheckedProvider
-from stepwell.lifecycle.model import Sent
+from stepwell.lifecycle.model import Sent, Task
 from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.persistence.clock import DatabaseClock, uuid7
 from stepwell.ports.providers import Attempt, CancelAnswer, Finished, Job, JobState, JobStatus, Provider, RemoteProvider
@@ -77,7 +82,11 @@ class _Plan(Struct, frozen=True):
 
 
 class _Differs(Exception):
-    """A call had another outcome than Stepwell expects."""
+    """The call *name* had another outcome than Stepwell expects."""
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(what)
+        self.name, self.what = name, what
 
 
 def check_provider(settings: Settings, options: CheckOptions, signals: Signals) -> int:
@@ -96,9 +105,8 @@ def check_provider(settings: Settings, options: CheckOptions, signals: Signals) 
             downloads = HttpOutputDownloader(
                 clients.outputs, max_bytes=settings.output_max_bytes, timeout_s=settings.output_timeout_s
             )
-            check = _Check(descriptor, CheckedProvider(provider), plan, CheckedFiles(plan.attempt.task_id, downloads))
-            check.pause_s = build_poll_intervals(settings).of(provider.type).first_s
-            return 0 if await check.run() else FAILED
+            pause_s = build_poll_intervals(settings).of(provider.type).first_s
+            return await _Check(descriptor, provider, plan, downloads, pause_s).run()
 
     return run_stoppable(signals, body, stopped=INTERRUPTED)
 
@@ -184,31 +192,42 @@ def _print_plan(settings: Settings, options: CheckOptions, descriptor: ProviderD
 
 
 class _Check:
-    """Makes the calls in the order of an attempt. `agrees` is False once one has differed."""
+    """Makes the calls in the order of an attempt. The files of the results stay in memory."""
 
     def __init__(
-        self, descriptor: ProviderDescriptor, provider: CheckedProvider, plan: _Plan, files: CheckedFiles
+        self,
+        descriptor: ProviderDescriptor,
+        provider: RemoteProvider,
+        plan: _Plan,
+        downloads: HttpOutputDownloader,
+        pause_s: float,
     ) -> None:
-        self._descriptor, self._provider, self._plan, self._files = descriptor, provider, plan, files
-        self.agrees, self.pause_s = True, 1.0
+        self._descriptor, self._provider = descriptor, CheckedProvider(provider)
+        self._plan, self._pause_s = plan, pause_s
+        self._artifacts = ObstoreArtifacts(MemoryStore())
+        task = Task(plan.attempt.task_id, position=0, attempt=1, provider=provider.type)
+        absent: Any = None  # inputs that are files, and child processes
+        files = FileAccess(self._artifacts, absent, absent, downloads)
+        self._io = BoundAttemptIO(FileScope(), task, files, absent, absent)
         self._running: tuple[Attempt, Job] | None = None
 
-    async def run(self) -> bool:
-        """Check the calls. Returns whether all agreed."""
+    async def run(self) -> int:
+        """Check the calls. Return the exit code: 0 if all agreed, else 1."""
+        differs = None
         try:
             if await self._check_result() and self._plan.jobs > 1:
                 await self._check_cancel()
-        except _Differs:
-            pass
+        except _Differs as error:
+            differs = error
+            _print_outcome("DIFFERS", error.name, error.what)
         finally:
             if self._running is not None:
                 attempt, job = self._running
                 with anyio.move_on_after(_LEAVING_S, shield=True), suppress(StepwellError):
                     await self._provider.cancel(attempt, job)
                     print_result(f"The job {printable(job.id)} was still running: the provider was asked to cancel it.")
-        verdict = "all agreed" if self.agrees else "not all agreed, see above"
-        print_result(f"{self._descriptor.name}: {verdict}")
-        return self.agrees
+        print_result(f"{self._descriptor.name}: {'not all agreed, see above' if differs else 'all agreed'}")
+        return FAILED if differs else 0
 
     # The calls
 
@@ -217,38 +236,37 @@ class _Check:
         attempt = self._plan.attempt
         sent, answer = await self._submit(attempt)
         if isinstance(answer, Finished):
-            self._agree("submit", "the answer was the result itself, so there is no job to poll, list or cancel")
-            self._check_finished(answer)
+            _agree("submit", "the answer was the result itself, so there is no job to poll, list or cancel")
+            await self._check_finished(answer)
             return False
-        self._agree("submit", f"the job {answer.id}")
+        _agree("submit", f"the job {answer.id}")
         await self._check_listed(attempt, sent, answer)
         state = await self._until_ended(attempt, answer, _JOB_S)
         if state is None or state.status is not JobStatus.SUCCEEDED:
-            self._differ("poll", "the job has not ended" if state is None else f"{state.status}: {state.error}")
-        self._agree("poll", f"succeeded: {state.word}")
+            raise _Differs("poll", "the job has not ended" if state is None else f"{state.status}: {state.error}")
+        _agree("poll", f"succeeded: {state.word}")
         self._running = None
-        self._check_finished(await self._call("fetch", lambda: self._provider.fetch(attempt, answer, self._files)))
+        await self._check_finished(await _called("fetch", self._provider.fetch(attempt, answer, self._io)))
         return True
 
     async def _check_cancel(self) -> None:
-        now = DatabaseClock().now()
-        attempt = replace(self._plan.attempt, task_id=uuid7(now), seed=self._plan.attempt.seed + 1)
+        attempt = replace(self._plan.attempt, task_id=uuid7(DatabaseClock().now()), seed=self._plan.attempt.seed + 1)
         _, answer = await self._submit(attempt)
         if isinstance(answer, Finished):
-            return self._agree("cancel", "the second answer was the result itself")
-        outcome = await self._call("cancel", lambda: self._provider.cancel(attempt, answer))
+            return _agree("cancel", "the second answer was the result itself")
+        outcome = await _called("cancel", self._provider.cancel(attempt, answer))
         if outcome is CancelAnswer.UNKNOWN_JOB:
-            self._differ("cancel", "the provider doesn't know the job that it has just accepted")
+            raise _Differs("cancel", "the provider doesn't know the job that it has just accepted")
         state = await self._until_ended(attempt, answer, _CANCELLED_S, forgets=outcome is CancelAnswer.ACCEPTED)
         if state is None:
-            self._differ("cancel", f"{outcome}, and the job still runs after {_CANCELLED_S:g} s")
+            raise _Differs("cancel", f"{outcome}, and the job still runs after {_CANCELLED_S:g} s")
         self._running = None
-        return self._agree("cancel", f"{outcome}; the job ended: {state.word or state.status}")
+        return _agree("cancel", f"{outcome}; the job ended: {state.word or state.status}")
 
     async def _submit(self, attempt: Attempt) -> tuple[Sent, Job | Finished]:
-        request = await self._call("prepare", lambda: self._provider.prepare(attempt, self._files))
+        request = await _called("prepare", self._provider.prepare(attempt, self._io))
         sent = Sent(request.model, digest(request.body), DatabaseClock().now())
-        answer = await self._call("submit", lambda: self._provider.submit(attempt, request, self._files))
+        answer = await _called("submit", self._provider.submit(attempt, request, self._io))
         if isinstance(answer, Job):
             self._running = attempt, answer
         return sent, answer
@@ -257,14 +275,14 @@ class _Check:
         """Check that the job is found as after a lost answer."""
         until = time.monotonic() + self._provider.listing_lag_s
         while True:
-            listed = await self._call("list", lambda: self._provider.reconcile(attempt, sent))
+            listed = await _called("list", self._provider.reconcile(attempt, sent))
             if listed is None:
-                return self._agree("list", "the provider has no list: if an answer is lost, `on_unknown` decides")
+                return _agree("list", "the provider has no list: if an answer is lost, `on_unknown` decides")
             if any(each.id == job.id for each in listed):
-                return self._agree("list", "the job is found without its id, as after a lost answer")
+                return _agree("list", "the job is found without its id, as after a lost answer")
             if time.monotonic() >= until:
-                self._differ("list", "the job isn't found: after a lost answer it would be paid, and never used")
-            await anyio.sleep(self.pause_s)
+                raise _Differs("list", "the job isn't found: after a lost answer it would be paid, and never used")
+            await anyio.sleep(self._pause_s)
 
     async def _until_ended(
         self, attempt: Attempt, job: Job, seconds: float, *, forgets: bool = False
@@ -273,53 +291,60 @@ class _Check:
         failed, until = 0, time.monotonic() + seconds
         while time.monotonic() < until and not job.done:
             try:
-                state = await self._provider.poll(attempt, job)
-            except CallFailed as error:
-                if error.forgotten and forgets:
+                state = await _called("poll", self._provider.poll(attempt, job))
+            except _Differs as differs:
+                error, failed = differs.__cause__, failed + 1
+                if forgets and isinstance(error, CallFailed) and error.forgotten:
                     return JobState(status=JobStatus.CANCELLED, word="gone")
-                failed += 1
-                if failed == _FAILED_POLLS:
-                    self._differ("poll", _text_of(error))
-            except Exception as error:  # noqa: BLE001 - see `_call`
-                self._differ("poll", _text_of(error))
+                if failed == _FAILED_POLLS or not isinstance(error, CallFailed):
+                    raise
             else:
                 failed = 0
                 if state.status is not JobStatus.RUNNING:
                     return state
-            await anyio.sleep(self.pause_s)
+            await anyio.sleep(self._pause_s)
         return JobState(status=JobStatus.SUCCEEDED) if job.done else None
 
-    def _check_finished(self, finished: Finished) -> None:
+    async def _check_finished(self, finished: Finished) -> None:
         known = self._descriptor.outputs_of(self._plan.attempt.task_type)
         if known is not None and (others := finished.result.keys() - known):
-            self._differ("fetch", f"unknown members of the result: {', '.join(sorted(others))}")
-        if (fault := self._files.fault(finished.result, self._plan.attempt.task_type)) is not None:
-            self._differ("fetch", fault)
-        self._agree("fetch", self._files.summary(finished.result))
+            raise _Differs("fetch", f"unknown members of the result: {', '.join(sorted(others))}")
+        _agree("fetch", await self._looked_at(finished.result))
         cost, price = finished.cost, self._plan.price
         known_by = "by the provider" if cost is not None else "by STEPWELL_PRICES"
         shown = cost or price
-        self._agree("cost", "unknown" if shown is None else f"{shown.amount:g} {shown.currency} {known_by}")
+        _agree("cost", "unknown" if shown is None else f"{shown.amount:g} {shown.currency} {known_by}")
 
-    # Outcomes
+    async def _looked_at(self, result: Mapping[str, Any]) -> str:
+        """Return what the result has: a text, or files. Raises `_Differs` if it isn't what the task type gives."""
+        output = TASK_TYPES[self._plan.attempt.task_type].output
+        if output == "text":
+            if not (text := result.get("result_text")):
+                raise _Differs("fetch", "the result has no text")
+            return f"a text of {len(str(text))} characters"
+        sizes = {path: file.size for path, file in self._io.stored.items() if file.size}
+        if (named := result.get(f"result_{output}_path")) not in sizes:
+            raise _Differs("fetch", f"the result has no {output}")
+        kinds = {path: filetype.guess_mime(await self._artifacts.get(path)) for path in sizes}
+        if not (kind := str(kinds[named])).startswith(f"{output}/"):
+            raise _Differs("fetch", f"the file is no {output}, but {kind}")
+        return ", ".join(f"{kinds[path]} of {size:,} bytes" for path, size in sizes.items())
 
-    async def _call(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
-        try:
-            return await call()
-        except Exception as error:  # noqa: BLE001 - a provider's code may raise anything
-            self._differ(name, _text_of(error))
 
-    def _agree(self, name: str, what: str) -> None:
-        print_result(f"  agrees   {name:<8}{printable(what)}")
-
-    def _differ(self, name: str, what: str) -> NoReturn:
-        self.agrees = False
-        print_result(f"  DIFFERS  {name:<8}{printable(what)}")
-        raise _Differs
+async def _called(name: str, call: Awaitable[T]) -> T:
+    """Return the outcome of the *call*. Raises `_Differs` from any error of it."""
+    try:
+        return await call
+    except Exception as error:  # a provider's code may raise anything
+        # The text of an unexpected error may have the key.
+        what = str(error) if isinstance(error, StepwellError) else f"internal error: {type(error).__name__}"
+        paid = "; there may be a job, which is paid" if isinstance(error, OutcomeUnknown) else ""
+        raise _Differs(name, what + paid) from error
 
 
-def _text_of(error: Exception) -> str:
-    if isinstance(error, OutcomeUnknown):
-        return f"{error}; there may be a job, which is paid"
-    # The text of an unexpected error may have the key.
-    return str(error) if isinstance(error, StepwellError) else f"internal error: {type(error).__name__}"
+def _agree(name: str, what: str) -> None:
+    _print_outcome("agrees", name, what)
+
+
+def _print_outcome(outcome: str, name: str, what: str) -> None:
+    print_result(f"  {outcome:<9}{name:<8}{printable(what)}")
