@@ -204,7 +204,7 @@ VERSIONS: Final = f"SELECT id, {', '.join(VERSION_COLUMNS)} FROM workflows WHERE
 
 _INSERT_WORKFLOWS: Final = f"""
     INSERT INTO workflows ({names(NEW_WORKFLOW.columns)})
-    SELECT {names(NEW_WORKFLOW.columns, "w.")} FROM unnest($1::{NEW_WORKFLOW.name}[]) AS w"""  # noqa: S608
+    SELECT {names(NEW_WORKFLOW.columns, "w.")} FROM unnest($1::{NEW_WORKFLOW.name}[]) AS w"""  # noqa: S608 - constants
 _INSERT_STEPS: Final = f"""
     INSERT INTO steps (workflow_id, updated_at, status, {names(steps.NEW)})
     SELECT s.workflow_id, s.created_at, 'PENDING', {names(steps.NEW, "s.")}
