@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.peers_report import OURS, PeerRun, Shape
-from bench.servers import redis, restate, temporal
+from bench.servers import checkpoint, redis, restate, temporal
 from support.database.postgres import TestServer, create_database, drop_database
 from support.processes.stepwell_process import surroundings
 
@@ -48,6 +48,7 @@ def run_once(engine: str, server: TestServer, shape: Shape) -> PeerRun:
 @contextmanager
 def own_database(server: TestServer) -> Iterator[str]:
     name = asyncio.run(create_database(server.dsn("postgres")))
+    asyncio.run(checkpoint(server.dsn("postgres")))
     try:
         yield server.dsn(name)
     finally:
