@@ -25,8 +25,8 @@ What must hold, besides what `BatchQueue` promises:
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
-from enum import Enum, auto
 from uuid import UUID
 
 import structlog
@@ -72,38 +72,29 @@ class _TenantChanges(Struct):
 class _Change(Struct):
     """One workflow's part of a batch. `size` is the size in bytes of what can be big: results, items, what people
     see who decide, and signals. `memory` is None while they are few. `taken`: it is not in the queue any more.
+    `refused` is None unless it was lost: True if the database refuses its rows, False if another process has the
+    workflow.
     """
 
     decision: Decision
     of_tenant: _TenantChanges
+    writer: "_Writer"
     size: int = 0
     taken: bool = False
     memory: MemoryReservation | None = None
+    refused: bool | None = None
     waiters: list[asyncio.Future[None]] = []
 
 
-class _WorkflowChanges(Struct):
-    """The changes of one workflow whose effects are not released yet: their number, and the last of them. All are at
-    one writer.
+class _UnreleasedChanges(Struct):
+    """The changes at all writers whose effects are not released yet: by tenant, and the last one of each workflow.
+
+    `size` is that of all, in bytes.
     """
 
-    writer: "_Writer"
-    last: _Change
-    number: int = 0
-
-
-class _UnreleasedChanges(Struct):
-    """The changes at all writers whose effects are not released yet, by tenant and by workflow."""
-
     tenants: dict[str | None, _TenantChanges] = {}
-    workflows: dict[UUID, _WorkflowChanges] = {}
-
-
-class _WriteResult(Enum):
-    """The result of writing a change. LOST: the stored row has another version, so another process has the workflow."""
-
-    COMMITTED = auto()
-    LOST = auto()
+    workflows: dict[UUID, _Change] = {}
+    size: int = 0
 
 
 class Checkpointer:
@@ -160,10 +151,7 @@ class Checkpointer:
         own = self._unreleased.tenants.get(tenant)
         if own is None or not own.size:
             return False
-        free = _UNWRITTEN_BYTES
-        for writer in self._writers:
-            free -= writer.unwritten_bytes
-        return not may_hold(own.size, free)
+        return not may_hold(own.size, _UNWRITTEN_BYTES - self._unreleased.size)
 
     @property
     def held(self) -> set[UUID]:
@@ -178,36 +166,35 @@ class Checkpointer:
         """Return whether a present write takes longer than *write_s*, or the last one did, a short time ago."""
         return any(writer.is_slow(write_s) for writer in self._writers)
 
-    def submit(self, decision: Decision, tenant: str | None) -> bool:
+    def submit(self, decision: Decision, tenant: str | None) -> Decision | None:
         """Queue *decision* about a workflow of *tenant*.
 
-        Return False if it needs no write and waits for none: then its effects may run at once.
+        Return the decision in the queue that it is part of now. None: it needs no write and waits for none, so its
+        effects may run at once.
         """
         workflow_id, has_rows = decision.workflow.id, decision.has_rows
         events, size = len(decision.events), _size(decision)
-        of_workflow = self._unreleased.workflows.get(workflow_id)
-        last = None if of_workflow is None or of_workflow.last.taken else of_workflow.last
-        if last is not None and (not has_rows or _has_room(last, events, size)):
-            last.decision.merge(decision)
+        before = self._unreleased.workflows.get(workflow_id)
+        if before is not None and not before.taken and (not has_rows or _has_room(before, events, size)):
+            change = before
+            change.decision.merge(decision)
         elif has_rows:
-            self._enqueue(workflow_id, decision, tenant)
+            change = self._enqueue(workflow_id, decision, tenant, before)
         else:
-            return False
-        self.grow(workflow_id, events, size)
-        return True
+            return None
+        self._grow(change, events, size)
+        return change.decision
 
-    def _enqueue(self, workflow_id: UUID, decision: Decision, tenant: str | None) -> None:
-        """Queue another change of the workflow."""
-        tenants, workflows = self._unreleased.tenants, self._unreleased.workflows
+    def _enqueue(self, workflow_id: UUID, decision: Decision, tenant: str | None, before: _Change | None) -> _Change:
+        """Queue another change of the workflow, behind *before*."""
+        tenants = self._unreleased.tenants
         if (of_tenant := tenants.get(tenant)) is None:
             of_tenant = tenants[tenant] = _TenantChanges(tenant, self._writer_of_another())
-        change = _Change(decision, of_tenant)
-        if (of_workflow := workflows.get(workflow_id)) is None:
-            of_workflow = workflows[workflow_id] = _WorkflowChanges(self._writer_of(of_tenant), change)
-        of_workflow.last = change
-        of_workflow.number += 1
+        writer = self._writer_of(of_tenant) if before is None else before.writer
+        change = self._unreleased.workflows[workflow_id] = _Change(decision, of_tenant, writer)
         of_tenant.number += 1
-        of_workflow.writer.add(workflow_id, change)
+        writer.add(workflow_id, change)
+        return change
 
     def _writer_of_another(self) -> "_Writer":
         """Return the writer for a tenant that has none. One that was alone leaves it, if it has more elsewhere."""
@@ -229,20 +216,19 @@ class Checkpointer:
 
         The caller may add these to it, and calls `grow` then.
         """
-        of_workflow = self._unreleased.workflows.get(workflow_id)
-        if of_workflow is None or (last := of_workflow.last).taken or not _has_room(last, events, size):
-            return None
-        return last.decision
+        last = self._unreleased.workflows.get(workflow_id)
+        return last.decision if last is not None and not last.taken and _has_room(last, events, size) else None
 
     def grow(self, workflow_id: UUID, events: int, size: int) -> None:
         """Count what the last decision of the workflow has taken in: so many events, and *size* bytes."""
-        of_workflow = self._unreleased.workflows[workflow_id]
-        writer, change = of_workflow.writer, of_workflow.last
-        writer.unreleased_events += events
+        self._grow(self._unreleased.workflows[workflow_id], events, size)
+
+    def _grow(self, change: _Change, events: int, size: int) -> None:
+        change.writer.unreleased_events += events
         if size:
             change.size += size
             change.of_tenant.size += size
-            writer.unwritten_bytes += size
+            self._unreleased.size += size
             if change.size > FREE_BYTES:
                 self._charge_memory(change)
 
@@ -257,12 +243,12 @@ class Checkpointer:
         It may raise `NotWritten`, and `Unavailable` for a decision that was queued after the end of `run`.
         """
         future = asyncio.get_running_loop().create_future()
-        if (of_workflow := self._unreleased.workflows.get(workflow_id)) is None:
+        if (last := self._unreleased.workflows.get(workflow_id)) is None:
             future.set_result(None)
-        elif of_workflow.writer.ended:
+        elif last.writer.ended:
             future.set_exception(Unavailable("the service is shutting down"))
         else:
-            of_workflow.last.waiters.append(future)
+            last.waiters.append(future)
         return future
 
     async def run(self) -> None:
@@ -280,8 +266,8 @@ class Checkpointer:
 class _Writer:
     """One of the writers: a queue of decisions, and a loop that writes them. It writes one batch at a time.
 
-    `unreleased_events` is the number of events in its changes whose effects are not released yet, and `unwritten_bytes`
-    is the size of these changes. `ended`: `run` has ended. *unreleased* has the changes at all writers.
+    `unreleased_events` is the number of events in its changes whose effects are not released yet. `ended`: `run` has
+    ended. *unreleased* has the changes at all writers.
     """
 
     def __init__(
@@ -298,14 +284,14 @@ class _Writer:
         self._sent, self._use_time_of_write = sent, fail_fast(self._release_and_work_ahead)
         self._workflow_store, self._committed, self._lost, self._seconds = workflow_store, committed, lost, seconds
         self._unreleased = unreleased
-        self.unreleased_events = self.unwritten_bytes = 0
+        self.unreleased_events = 0
         self._queue: BatchQueue[UUID, _Change] = BatchQueue(
             max_weight=(_BATCH_EVENTS, _BATCH_BYTES),
             weigh=_weight,
             shared_weight=(_SHARED_EVENTS, _SHARED_BYTES),
         )
         self._writing: dict[UUID, _Change] = {}
-        self._results: dict[UUID, tuple[_Change, _WriteResult | Exception]] = {}
+        self._written: deque[_Change] = deque()  # or lost
         self._has_losses = False  # a run is about to be dropped, and its queued decisions with it
         self._wake = asyncio.Event()
         self._closing = self.ended = False
@@ -333,22 +319,26 @@ class _Writer:
         """Write batches until `close`."""
         loop = asyncio.get_running_loop()
         while True:
-            if not (self._results or self._queue):
+            if not (self._written or self._queue):
                 if self._closing:
                     break
                 self._wake.clear()
                 await self._wake.wait()
-            elif self._results and (self._has_losses or not self._queue):
-                await self._release_results()
+            elif self._written and (self._has_losses or not self._queue):
+                await self._release_all()
             else:
                 self._writing = self._queue.take()
                 for change in self._writing.values():
                     change.taken = True
                 self._during_write = loop.call_soon(self._use_time_of_write)
-                results = await self._write_batch(self._writing)
+                refused = await self._write_batch(self._writing)
                 self._during_write.cancel()
-                await self._release_results()  # what is left of them
-                self._store_results(results)
+                await self._release_all()  # what is left of the batch before
+                for workflow_id, is_refused in refused.items():
+                    self._writing[workflow_id].refused = is_refused
+                self._has_losses = bool(refused)
+                self._written.extend(self._writing.values())
+                self._writing = {}
         self.ended = True
 
     def _release_and_work_ahead(self) -> None:
@@ -371,31 +361,21 @@ class _Writer:
         self._closing = True
         self._wake.set()
 
-    async def _write_batch(self, batch: Mapping[UUID, _Change]) -> dict[UUID, _WriteResult | Exception]:
-        """Write the batch. A result is an exception if the database refuses the rows of that workflow."""
+    async def _write_batch(self, batch: Mapping[UUID, _Change]) -> dict[UUID, bool]:
+        """Write the batch. Return for each workflow whose change is lost whether the database refuses its rows."""
         try:
             lost = await self._until_it_lands([change.decision for change in batch.values()])
         except Exception as error:  # an error about one row must not end the other workflows
             if len(batch) == 1:
                 log.exception("checkpoint.refused", action="checkpoint", workflow_id=str(next(iter(batch))))
-                return dict.fromkeys(batch, error)
+                return dict.fromkeys(batch, True)
             log.warning("checkpoint.split", action="checkpoint", workflows=len(batch), error=repr(error))
-            each = [await self._write_batch({workflow_id: change}) for workflow_id, change in batch.items()]
-            return {workflow_id: result for results in each for workflow_id, result in results.items()}
+            refused: dict[UUID, bool] = {}
+            for workflow_id, change in batch.items():
+                refused |= await self._write_batch({workflow_id: change})
+            return refused
         self.batches += 1
-        results: dict[UUID, _WriteResult | Exception] = dict.fromkeys(batch, _WriteResult.COMMITTED)
-        for workflow_id in lost:
-            results[workflow_id] = _WriteResult.LOST
-        return results
-
-    def _store_results(self, results: dict[UUID, _WriteResult | Exception]) -> None:
-        self._has_losses = False
-        for workflow_id, change in self._writing.items():
-            result = results[workflow_id]
-            self._results[workflow_id] = change, result
-            if result is not _WriteResult.COMMITTED:
-                self._has_losses = True
-        self._writing = {}
+        return dict.fromkeys(lost, False)
 
     async def _until_it_lands(self, decisions: list[Decision]) -> set[UUID]:
         delay = _FIRST_RETRY_S
@@ -425,7 +405,7 @@ class _Writer:
         self._last_write_s = self._last_write_ended - started
         self._seconds.observe(self._last_write_s)
 
-    async def _release_results(self) -> None:
+    async def _release_all(self) -> None:
         while True:
             if self._release_some(time.monotonic() + _SLICE_S):
                 return
@@ -433,45 +413,43 @@ class _Writer:
 
     def _release_some(self, until: float) -> bool:
         """Release effects until the end of the time slice. Return whether all are released."""
-        while self._results:
-            # Remove it first, because what is called now may check `holds`.
-            workflow_id = next(iter(self._results))
-            change, result = self._results.pop(workflow_id)
-            self._forget(change)
-            if result is _WriteResult.COMMITTED:
+        written = self._written
+        while written:
+            change = written.popleft()
+            self._forget(change)  # first, because what is called now may check `holds`
+            if change.refused is None:
                 self._release(change)
             else:
-                self._drop(workflow_id, change, refused=isinstance(result, Exception))
+                self._drop(change, refused=change.refused)
             if time.monotonic() > until:
                 break
-        return not self._results
+        return not written
 
     def _release(self, change: _Change) -> None:
-        self.events += len(change.decision.events)
-        self.rows += change.decision.rows
-        self._committed(change.decision)
+        decision = change.decision
+        self.events += len(decision.events)
+        self.rows += decision.rows
+        self._committed(decision)
         for waiter in change.waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     def _forget(self, change: _Change) -> None:
-        of_tenant = change.of_tenant
-        workflow_id = change.decision.workflow.id
-        of_workflow = self._unreleased.workflows[workflow_id]
-        self.unreleased_events -= len(change.decision.events)
+        decision, of_tenant, unreleased = change.decision, change.of_tenant, self._unreleased
+        self.unreleased_events -= len(decision.events)
         if change.size:
-            self.unwritten_bytes -= change.size
+            unreleased.size -= change.size
             of_tenant.size -= change.size
-        of_workflow.number -= 1
-        if not of_workflow.number:
-            del self._unreleased.workflows[workflow_id]
+        if unreleased.workflows[decision.workflow.id] is change:
+            del unreleased.workflows[decision.workflow.id]
         of_tenant.number -= 1
         if not of_tenant.number:
-            del self._unreleased.tenants[of_tenant.tenant]
+            del unreleased.tenants[of_tenant.tenant]
         if change.memory is not None:
             change.memory.shrink(change.memory.held)
 
-    def _drop(self, workflow_id: UUID, change: _Change, *, refused: bool) -> None:
+    def _drop(self, change: _Change, *, refused: bool) -> None:
+        workflow_id = change.decision.workflow.id
         log.warning("checkpoint.lost", action="checkpoint", workflow_id=str(workflow_id))
         changes = [change, *self._queue.remove(workflow_id)]
         for queued in changes[1:]:

@@ -304,7 +304,7 @@ class Scheduler:
             return False
         self.checkpointer.grow(workflow.workflow_id, len(decision.events) - events, size)
         if type(input_) is not Dispatched:
-            self._queue_steps(workflow, self._startable(workflow, decision.ready[ready:]), now)
+            self._queue_steps(workflow, self._startable(workflow, decision.ready[ready:]), now, decision)
         return True
 
     def _apply_end(self, workflow: ActiveWorkflow, end: Computed | Succeeded | AttemptFailed, now: datetime) -> None:
@@ -324,8 +324,8 @@ class Scheduler:
             self.item_memory.add(workflow, decision.new_items)
             if slots := workflow.count_items():
                 self._queue.count_grown(workflow, slots)
-        self._submit(workflow, decision)
-        self._queue_steps(workflow, ready, now)
+        queued = self._submit(workflow, decision)
+        self._queue_steps(workflow, ready, now, queued)
 
     def _startable(self, workflow: ActiveWorkflow, ready: Sequence[int]) -> Sequence[int]:
         """Return the steps to queue after a decision that has made *ready* ones so. If nothing may start: the orphans.
@@ -343,14 +343,18 @@ class Scheduler:
             return workflow.run.orphans()
         return ready
 
-    def _queue_steps(self, workflow: ActiveWorkflow, ready: Sequence[int], now: datetime) -> None:
-        """Queue the steps for a slot. Start those at once that need no provider, while slots are free for all."""
+    def _queue_steps(
+        self, workflow: ActiveWorkflow, ready: Sequence[int], now: datetime, queued: Decision | None
+    ) -> None:
+        """Queue the steps for a slot. Start those at once that need no provider, while slots are free for all.
+
+        *queued* is the workflow's last decision, if that is in the queue of the checkpointer.
+        """
         started = 0
         if ready and workflow.run.is_plain:
-            decision = self._computer.decision_before(workflow)
             while started < len(ready) and (slot := self.dispatcher.slot_at_once(workflow, ready[started])):
-                if decision is not None and workflow.can_be_computed(slot.position):
-                    self._computer.compute_after(decision, workflow, slot, self._new_id(now))
+                if queued is not None and workflow.can_be_computed(slot.position):
+                    self._computer.compute_after(queued, workflow, slot, self._new_id(now))
                 else:
                     self._begin_attempt(AttemptStart(workflow, slot, None, None, in_process=True), now)
                 started += 1
@@ -372,9 +376,11 @@ class Scheduler:
             else:
                 self._apply(start.workflow, start.input, now=now)
 
-    def _submit(self, workflow: ActiveWorkflow, decision: Decision) -> None:
-        if not self.checkpointer.submit(decision, workflow.tenant):
+    def _submit(self, workflow: ActiveWorkflow, decision: Decision) -> Decision | None:
+        """Queue the decision for the checkpointer, and return the one in its queue that this is part of now."""
+        if (queued := self.checkpointer.submit(decision, workflow.tenant)) is None:
             self._run_effects(workflow, decision)
+        return queued
 
     def _on_sent(self, decision: Decision) -> None:
         """Do the work that needs nothing outside this process while *decision* is being written."""

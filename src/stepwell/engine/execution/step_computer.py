@@ -35,7 +35,7 @@ class StepComputer:
         step_queue: StepQueue,
         checkpointer: Checkpointer,
         apply: Callable[[ActiveWorkflow, Computed | Succeeded | AttemptFailed, datetime], None],
-        submit: Callable[[ActiveWorkflow, Decision], None],
+        submit: Callable[[ActiveWorkflow, Decision], object],
         ended: Callable[[ActiveWorkflow, UUID], None],
     ) -> None:
         self._runner, self._step_queue, self._checkpointer = runner, step_queue, checkpointer
