@@ -172,7 +172,8 @@ class Units:
     def complete(self, position: int) -> list[int]:
         """Record that the step is COMPLETED. Return the positions that this makes ready. Costs O(its edges)."""
         self.results_in_memory.complete(position)
-        newly, left, steps = list[int](), self._left, self.steps
+        newly: list[int] = []  # hot path: `list[int]()` takes twice as long
+        left, steps = self._left, self.steps
         for dependant in self.dependants[position]:
             left[dependant] -= 1
             # A step that was skipped because of another dependency isn't PENDING any more.

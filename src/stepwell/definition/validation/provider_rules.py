@@ -27,6 +27,7 @@ _SECRETS = re.compile(
 _OF_SECRET_KEYS = frozenset(["", "api", "access", "secret", "private", "auth", "account", "service", "signing"])
 # Hot path: an attribute of an enum costs 0.1 µs in Python 3.11.
 PASSTHROUGH: Final = TaskType.PASSTHROUGH
+_NO_CONFIG = ProviderConfig()
 _NO_FALLBACK = (None, None, None)
 
 Refusals: TypeAlias = Callable[[KnownStep], Iterable[Fault]]  # as `ports.providers.RefusesSteps.refusals` says
@@ -75,7 +76,7 @@ def known_provider_config(config: Mapping[str, Any] | None, installed: Installed
     provider.
     """
     if not config:
-        return ProviderConfig()
+        return _NO_CONFIG
     members = without_nulls(config)
     known = convert(members, ProviderConfig)
     return known if known.provider_type else structs.replace(known, provider_type=installed.reader_of(members))

@@ -294,10 +294,8 @@ class Scheduler:
 
         *size* is how many bytes the input adds. Return False if nothing was added. Hot path, see `Run.extend`.
         """
-        if workflow.on_hold or not workflow.run.is_plain:
-            return False
         decision = self.checkpointer.last_queued(workflow.workflow_id, _EXTENSION_EVENTS, size)
-        if decision is None:
+        if decision is None or workflow.on_hold or not workflow.run.is_plain:
             return False
         events, ready = len(decision.events), len(decision.ready)
         if not workflow.run.extend(decision, input_, now):

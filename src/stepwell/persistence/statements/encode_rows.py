@@ -44,10 +44,13 @@ def checkpoint_rows(batch: Sequence[Decision], *, flow: bool = False) -> tuple[R
         state = decision.workflow
         workflow_id = state.id.bytes
         workflows.append(encode_workflow(decision, state))
-        own = [step for step in decision.steps.values() if type(step) is StepState] if flow else decision.steps.values()
-        steps += [encode_step(workflow_id, step) for step in own]
-        tasks += [encode_task(workflow_id, task) for task in decision.tasks.values()]
-        events += [encode_event(workflow_id, event) for event in decision.events]
+        for step in decision.steps.values():  # hot path: most have one row of each, and a comprehension costs a call
+            if not flow or type(step) is StepState:
+                steps.append(encode_step(workflow_id, step))
+        for task in decision.tasks.values():
+            tasks.append(encode_task(workflow_id, task))
+        for event in decision.events:
+            events.append(encode_event(workflow_id, event))
     return workflows, steps, tasks, events
 
 
@@ -215,7 +218,7 @@ def insert_rows(new: NewWorkflow) -> InsertRows:
             for step, definition in zip(steps, definitions, strict=True)
         ],
         [EVENT.encode(workflow_id, event) for event in new.events],
-        set().union(*[named_tasks(text.decode()) for text in texts]),
+        named_tasks(b"\n".join(texts).decode()),
         sum(map(len, texts)),
         (*_label_rows({state.id: labels}), [record.created_at] * len(labels)) if labels else _NO_LABELS,
         state.id,
