@@ -302,7 +302,7 @@ class Scheduler:
             return False
         self.checkpointer.grow(workflow.workflow_id, len(decision.events) - events, size)
         if type(input_) is not Dispatched:
-            self._queue_steps(workflow, self._startable(workflow, decision.ready[ready:]), now, decision)
+            self._enqueue(workflow, self._startable(workflow, decision.ready[ready:]), now, decision)
         return True
 
     def _apply_end(self, workflow: ActiveWorkflow, end: Computed | Succeeded | AttemptFailed, now: datetime) -> None:
@@ -322,8 +322,8 @@ class Scheduler:
             self.item_memory.add(workflow, decision.new_items)
             if slots := workflow.count_items():
                 self._queue.count_grown(workflow, slots)
-        queued = self._submit(workflow, decision)
-        self._queue_steps(workflow, ready, now, queued)
+        last = self._submit(workflow, decision)
+        self._enqueue(workflow, ready, now, last)
 
     def _startable(self, workflow: ActiveWorkflow, ready: Sequence[int]) -> Sequence[int]:
         """Return the steps to queue after a decision that has made *ready* ones so. If nothing may start: the orphans.
@@ -341,18 +341,16 @@ class Scheduler:
             return workflow.run.orphans()
         return ready
 
-    def _queue_steps(
-        self, workflow: ActiveWorkflow, ready: Sequence[int], now: datetime, queued: Decision | None
-    ) -> None:
+    def _enqueue(self, workflow: ActiveWorkflow, ready: Sequence[int], now: datetime, last: Decision | None) -> None:
         """Queue the steps for a slot. Start those at once that need no provider, while slots are free for all.
 
-        *queued* is the workflow's last decision, if that is in the queue of the checkpointer.
+        *last* is the workflow's last decision, if that is in the queue of the checkpointer.
         """
         started = 0
         if ready and workflow.run.is_plain:
             while started < len(ready) and (slot := self.dispatcher.slot_at_once(workflow, ready[started])):
-                if queued is not None and workflow.can_be_computed(slot.position):
-                    self._computer.compute_after(queued, workflow, slot, self._new_id(now))
+                if last is not None and workflow.can_be_computed(slot.position):
+                    self._computer.compute_after(last, workflow, slot, self._new_id(now))
                 else:
                     self._begin_attempt(AttemptStart(workflow, slot, None, None, in_process=True), now)
                 started += 1
@@ -429,11 +427,10 @@ class Scheduler:
         """
         workflow, task_id = start.workflow, self._new_id(now)
         # In no pool is also what waited for an open breaker, and has lost its turn. That doesn't work in this process.
-        if start.slot.pool is None and start.in_process and workflow.can_be_computed(start.slot.position):
-            last = self._computer.decision_before(workflow)
-            if last is not None:
-                self._computer.compute_after(last, workflow, start.slot, task_id)
-                return
+        computable = start.slot.pool is None and start.in_process and workflow.can_be_computed(start.slot.position)
+        if computable and (last := self._computer.decision_before(workflow)) is not None:
+            self._computer.compute_after(last, workflow, start.slot, task_id)
+            return
         dispatched = Dispatched(start.slot.position, task_id, start.seed, start.in_process)
         if self._extend(workflow, dispatched, now):
             workflow.attempts[dispatched.task_id] = RunningAttempt(start.slot, self.dispatcher.track(start))
