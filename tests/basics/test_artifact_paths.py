@@ -15,7 +15,7 @@ SIGNED = f"https://stepwell.example/api/v1/artifacts/{PATH}?expires=1796000000&s
 
 
 def named(value: Any) -> set[UUID]:
-    return {UUID(task_id) for task_id in named_tasks(json.encode(value).decode())}
+    return {UUID(task_id) for task_id in named_tasks(json.encode(value))}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_every_path_in_a_value_counts() -> None:
 
 @pytest.mark.parametrize("depth", [100_000])
 def test_a_deep_value_is_searched_without_recursion(depth: int) -> None:
-    assert named_tasks("[" * depth + f'"{PATH}"' + "]" * depth) == {str(ONE)}
+    assert named_tasks(("[" * depth + f'"{PATH}"' + "]" * depth).encode()) == {str(ONE)}
 
 
 @given(before=st.text(), after=st.text())

@@ -47,7 +47,7 @@ HOOKS = (
     Hook("stepwell.engine.attempts.runner", "AttemptRunner", "prepare", RESULT),
     Hook("stepwell.engine.execution.timers", "Timers", "set", TIMERS),
     Hook("stepwell.engine.execution.timers", "Timers", "consider_parking", TIMERS),
-    Hook("stepwell.engine.execution.supervised_tasks", "SupervisedTasks", "spawn", TASKS),
+    Hook("stepwell.engine.execution.fail_fast_group", "FailFastGroup", "spawn", TASKS),
     Hook("stepwell.engine.service", "WorkflowService", "create", CREATE, after=CREATE),
 )
 

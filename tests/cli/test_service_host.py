@@ -50,7 +50,7 @@ async def _serve_and_break(keys: ServiceKeys, dsn: str, listeners: Listeners) ->
         def bug() -> None:
             raise RuntimeError("a bug")
 
-        break_it = app.engine.scheduler.tasks.fail_fast(bug)
+        break_it = app.engine.scheduler.group.fail_fast(bug)
         assert await serve_requests(app, keys, listeners, Stop(asyncio_task), break_it) == 1
 
 

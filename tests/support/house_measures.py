@@ -29,7 +29,7 @@ LIMITS: Mapping[str, int] = {
     "lines of the longest class": 400,
     "lines of the longest file": 600,
     "lines that wire objects after construction": 4,
-    "lines of Python in src": 96_399,  # the aim is 80,000
+    "lines of Python in src": 96_398,  # the aim is 80,000
 }
 # Modules that stand at the root for good: what runs, and what plug-ins of users import.
 _ROOT = {"__init__", "__main__", "plugin"}

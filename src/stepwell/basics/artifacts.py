@@ -23,6 +23,7 @@ JSON: Final = "application/json"
 TEXT: Final = "text/plain"
 
 _PREFIX = ARTIFACTS_ROOT + "/"
+_ENCODED_PREFIX = _PREFIX.encode()
 _TASK_ID = "[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 _NONE: Final = frozenset[str]()
 _PATH = re.compile(f"{_PREFIX}({_TASK_ID})/({ARTIFACT_NAME})")
@@ -100,19 +101,19 @@ def is_meant_as_artifact(reference: str) -> bool:
     return reference.startswith(_PREFIX)
 
 
-def named_tasks(encoded: str) -> set[str]:
+def named_tasks(encoded: bytes) -> set[str]:
     """Return the ids of the tasks whose artifacts a JSON value names, so that no cleanup deletes files it needs.
 
     A path may be part of a longer text, such as a signed URL of Stepwell. *encoded* is the value as msgspec encodes it,
     which leaves all characters of a path unchanged. So the value needn't be walked, whatever its depth. A request can
     have 390,000 ids: as text they take a fifth of a second, as UUIDs three times as long.
     """
-    return set(_MENTION.findall(encoded)) if _PREFIX in encoded else set()
+    return set(_MENTION.findall(encoded.decode())) if _ENCODED_PREFIX in encoded else set()
 
 
 def named_paths(encoded: bytes) -> frozenset[str]:
     """Return the paths of all artifacts that a JSON value names, also within longer texts."""
-    return frozenset(match[0] for match in _PATH.finditer(encoded.decode())) if _PREFIX.encode() in encoded else _NONE
+    return frozenset(match[0] for match in _PATH.finditer(encoded.decode())) if _ENCODED_PREFIX in encoded else _NONE
 
 
 def named_files(encoded: bytes) -> list[tuple[str, str]]:

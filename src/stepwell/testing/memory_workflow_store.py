@@ -89,7 +89,7 @@ class MemoryWorkflowStore(ProcessAdapter):
             new.named or b"",
             *(json.encode(step.definition) for step in steps),
         ]
-        named = frozenset().union(*(named_tasks(text.decode()) for text in texts))
+        named = frozenset().union(*map(named_tasks, texts))
         self._tables.use_uploads(record.tenant, named)
         if new.claim is not None:
             key = self._tables.own_key(new.claim)
@@ -121,7 +121,7 @@ class MemoryWorkflowStore(ProcessAdapter):
         row = self._tables.find(scope, workflow_id)
         if row is None:
             raise NotFound("workflow")
-        named = frozenset(named_tasks(" ".join(paths)))
+        named = frozenset(named_tasks(" ".join(paths).encode()))
         row.named |= named
         self._tables.use_uploads(row.record.tenant, named)
         while row is not None:
@@ -157,7 +157,7 @@ class MemoryWorkflowStore(ProcessAdapter):
             return {}
         units = completed_units(row)
         results = {key: result for key in keys if key in units and (result := units[key][1].result) is not None}
-        named = frozenset[str]().union(*(named_tasks(result.decode()) for result in results.values()))
+        named = frozenset[str]().union(*map(named_tasks, results.values()))
         if workflow_id is not None and (reader := self._tables.workflows.get(workflow_id)) is not None:
             reader.reused |= named - reader.named
             reader.named |= named

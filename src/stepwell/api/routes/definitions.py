@@ -171,7 +171,7 @@ async def _check_files(request: ApiRequest, services: Services, applied: _Applie
 
     def files() -> tuple[frozenset[str], set[str]]:
         paths = named_paths(applied.content) | named_paths(named)
-        return paths, named_tasks(json.encode(applied.inputs).decode()).difference(*map(named_tasks, paths))
+        return paths, named_tasks(json.encode(applied.inputs)) - named_tasks(" ".join(paths).encode())
 
     paths, others = await off_loop(files, steps=(len(applied.content) + len(named)) // _BYTES_A_STEP)
     if unknown := await services.uploads.missing(request.user.scope, others):

@@ -149,9 +149,7 @@ class Checkpointer:
         A tenant may have as many as `_UNWRITTEN_BYTES` leaves free. So if it is alone, it may have 32 MiB.
         """
         own = self._unreleased.tenants.get(tenant)
-        if own is None or not own.size:
-            return False
-        return not may_hold(own.size, _UNWRITTEN_BYTES - self._unreleased.size)
+        return own is not None and own.size > 0 and not may_hold(own.size, _UNWRITTEN_BYTES - self._unreleased.size)
 
     @property
     def held(self) -> set[UUID]:

@@ -18,9 +18,9 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.engine.execution.fail_fast_group import FailFastGroup
 from stepwell.engine.execution.item_memory import ItemMemory
 from stepwell.engine.execution.reuse_checks import ReuseFinder, batches
-from stepwell.engine.execution.supervised_tasks import SupervisedTasks
 from stepwell.lifecycle.effects import CheckReuse, Evaluate
 from stepwell.lifecycle.inputs import Input
 
@@ -36,9 +36,9 @@ class _Requests(Generic[R]):
     """
 
     def __init__(
-        self, tasks: SupervisedTasks, name: str, handle: Callable[[ActiveWorkflow, dict[int, R]], Awaitable[None]]
+        self, group: FailFastGroup, name: str, handle: Callable[[ActiveWorkflow, dict[int, R]], Awaitable[None]]
     ) -> None:
-        self._tasks, self._name, self._handle = tasks, name, handle
+        self._group, self._name, self._handle = group, name, handle
         self._open: dict[ActiveWorkflow, tuple[dict[int, R], asyncio.Task[None]]] = {}
 
     def add(self, workflow: ActiveWorkflow, position: int, request: R) -> None:
@@ -46,7 +46,7 @@ class _Requests(Generic[R]):
         if workflow not in self._open:
             waiting = dict[int, R]()
             work, name = self._run(workflow, waiting), f"{self._name} of {workflow.workflow_id}"
-            self._open[workflow] = waiting, self._tasks.spawn(work, name)
+            self._open[workflow] = waiting, self._group.spawn(work, name)
         self._open[workflow][0][position] = request
 
     def discard(self, workflow: ActiveWorkflow, position: int) -> None:
@@ -74,15 +74,15 @@ class FlowEvaluations:
     def __init__(
         self,
         reuse: ReuseFinder,
-        tasks: SupervisedTasks,
+        group: FailFastGroup,
         apply: Callable[[ActiveWorkflow, Input], bool],
         apply_and_start: Callable[[ActiveWorkflow, Input], bool],
         item_memory: ItemMemory,
     ) -> None:
         self._reuse, self._evaluator, self._item_memory = reuse, reuse.evaluator, item_memory
         self._apply, self._apply_and_start = apply, apply_and_start
-        self._evaluations = _Requests[Evaluate](tasks, "evaluations", self._evaluate_next)
-        self._reuse_checks = _Requests[CheckReuse](tasks, "reuse checks", self._check_next)
+        self._evaluations = _Requests[Evaluate](group, "evaluations", self._evaluate_next)
+        self._reuse_checks = _Requests[CheckReuse](group, "reuse checks", self._check_next)
         self._evaluated = 0  # in this iteration of the event loop
         self.closed = False  # for good: nothing is evaluated any more
 

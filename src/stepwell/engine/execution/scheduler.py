@@ -37,11 +37,12 @@ from stepwell.engine.dispatch.model_health import ModelHealth
 from stepwell.engine.dispatch.step_queue import StepQueue
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow, RunningAttempt
-from stepwell.engine.execution.attempt_tasks import AttemptTasks
+from stepwell.engine.execution.attempt_starter import AttemptStarter
 from stepwell.engine.execution.checkpointer import Checkpointer
 from stepwell.engine.execution.claim_requests import ClaimRequests
+from stepwell.engine.execution.fail_fast_group import FailFastGroup
 from stepwell.engine.execution.flow_evaluations import FlowEvaluations
-from stepwell.engine.execution.follow_up_tasks import FollowUpTasks
+from stepwell.engine.execution.follow_ups import FollowUps
 from stepwell.engine.execution.item_memory import ItemMemory
 from stepwell.engine.execution.leaving_workflows import LeavingWorkflows
 from stepwell.engine.execution.open_children import OpenChildren
@@ -49,7 +50,6 @@ from stepwell.engine.execution.outcomes import Outcomes
 from stepwell.engine.execution.reuse_checks import ReuseFinder
 from stepwell.engine.execution.step_computer import StepComputer
 from stepwell.engine.execution.step_dispatcher import AttemptStart, StepDispatcher
-from stepwell.engine.execution.supervised_tasks import SupervisedTasks
 from stepwell.engine.execution.timers import Timers
 from stepwell.engine.execution.workflow_queue import WorkflowQueue
 from stepwell.lifecycle.decision import Decision, RequestMarks
@@ -106,24 +106,24 @@ class Scheduler:
         self._new_id, self._results_max_bytes = new_id, results_max_bytes
         self.outcomes, self.loop_lag, self.lease_losses = outcomes, LoopLag(), 0
         self.workflows, self._claims, self._queue, self._sub_workflows = workflows, claims, queue, sub_workflows
-        self.tasks, self.started = SupervisedTasks(), asyncio.Event()
+        self.group, self.started = FailFastGroup(), asyncio.Event()
         self.leaving = LeavingWorkflows(workflows)
         on_result = self._on_sent, self._on_committed, self._on_not_written
-        self.checkpointer = Checkpointer(workflow_store, *on_result, memory, self.tasks.fail_fast)
+        self.checkpointer = Checkpointer(workflow_store, *on_result, memory, self.group.fail_fast)
         step_queue.is_backed_up = self.checkpointer.is_backed_up  # each commit calls `start_steps` again
         self.dispatcher = StepDispatcher(
-            self.workflows, runner, step_queue, health, clock, self.start_steps, self.tasks.fail_fast
+            self.workflows, runner, step_queue, health, clock, self.start_steps, self.group.fail_fast
         )
-        self.timers = Timers(clock, queue, self.apply, self.tasks.fail_fast)
+        self.timers = Timers(clock, queue, self.apply, self.group.fail_fast)
         self.item_memory = ItemMemory()
-        self._evaluations = FlowEvaluations(reuse, self.tasks, self._apply, self.apply, self.item_memory)
-        self._attempt_tasks = AttemptTasks(
-            runner, step_queue, self.dispatcher, self.checkpointer, self.tasks, self.apply, self._attempt_task_ended
+        self._evaluations = FlowEvaluations(reuse, self.group, self._apply, self.apply, self.item_memory)
+        self._attempt_starter = AttemptStarter(
+            runner, step_queue, self.dispatcher, self.checkpointer, self.group, self.apply, self._attempt_task_ended
         )
         self._computer = StepComputer(
             runner, step_queue, self.checkpointer, self._apply_end, self._submit, self._attempt_ended
         )
-        self._follow_ups = FollowUpTasks(runner, clock, self.tasks, self.apply, self._attempt_tasks.make_control)
+        self._follow_ups = FollowUps(runner, clock, self.group, self.apply, self._attempt_starter.make_control)
         self._effect_handlers: Mapping[type[Effect], Callable[[ActiveWorkflow, Any], None]] = {
             StartAttempt: self._start_attempt,
             CancelAttempt: lambda workflow, effect: self._cancel_attempt(workflow, effect.task_id),
@@ -138,12 +138,12 @@ class Scheduler:
 
     async def run(self) -> None:
         """Run until cancelled. Raises if anything here breaks."""
-        await self.tasks.run(self._begin)
+        await self.group.run(self._begin)
 
     def _begin(self) -> None:
         self.started.set()
-        _ = self.tasks.spawn(self.loop_lag.run(), "loop lag")
-        self._checkpoints = self.tasks.spawn(self.checkpointer.run(), "checkpointer")
+        _ = self.group.spawn(self.loop_lag.run(), "loop lag")
+        self._checkpoints = self.group.spawn(self.checkpointer.run(), "checkpointer")
 
     # Workflows come and go
 
@@ -453,7 +453,7 @@ class Scheduler:
         if not isinstance(prepared, PreparedAttempt):
             self._computer.end(workflow, task.id, prepared, self._clock.now())
             return
-        self._attempt_tasks.begin(workflow, task, prepared)
+        self._attempt_starter.begin(workflow, task, prepared)
 
     def _cancel_attempt(self, workflow: ActiveWorkflow, task_id: UUID) -> None:
         if (attempt := workflow.attempts.get(task_id)) is None:

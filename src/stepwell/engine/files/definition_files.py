@@ -138,9 +138,9 @@ def refusing_deleted_files(request: CreateWorkflow) -> Iterator[None]:
         places: list[tuple[str | int, ...]] = [
             ("body", "steps", index)
             for index, step in enumerate(request.steps)
-            if named_tasks(json.encode(step).decode()) & missing
+            if named_tasks(json.encode(step)) & missing
         ]
-        if named_tasks(json.encode(request.inputs).decode()) & missing:
+        if named_tasks(json.encode(request.inputs)) & missing:
             places.append(("body", "inputs"))
         faults = [Fault(place, _MESSAGE, "file_invalid") for place in places or [("body", "config")]]
         raise InvalidRequest(faults) from error

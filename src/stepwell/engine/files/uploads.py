@@ -285,7 +285,7 @@ class UploadService:
     async def missing(self, scope: TenantScope, ids: Collection[str]) -> set[str]:
         """Return those of *ids*, in their canonical form, that are no uploads of *scope*."""
         paths = await self._store.stored_paths(scope, list(map(UUID, ids))) if ids else ()
-        return set(ids).difference(*map(named_tasks, paths))
+        return set(ids) - named_tasks(" ".join(paths).encode())
 
     async def page(self, scope: TenantScope, skip: int, limit: int) -> UploadPage:
         """Return a page of the uploads, newest first."""

@@ -115,7 +115,7 @@ class PostgresWorkflowStore(PostgresAdapter):
         rows = await self._fetch(sql.MAY_READ, workflow_id, *astuple(scope), sorted(paths))
         if not rows:
             raise NotFound("workflow")
-        await self._inserter.refer(workflow_id, rows[0]["tenant"], sorted(named_tasks(" ".join(paths))))
+        await self._inserter.refer(workflow_id, rows[0]["tenant"], sorted(named_tasks(" ".join(paths).encode())))
 
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
         async with self._permit(), self._pool.acquire() as connection:

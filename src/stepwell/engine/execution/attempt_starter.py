@@ -1,4 +1,4 @@
-"""Asyncio tasks of attempts, one for each that waits for something: a provider, a file, a child process.
+"""Starts the attempts that wait for something: a provider, a file, a child process. Each has an asyncio task.
 
 What must hold:
 - An attempt reports its end once. Files that it has stored are deleted only if it hasn't succeeded, and only after its
@@ -22,14 +22,14 @@ from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.dispatch.step_queue import StepQueue
 from stepwell.engine.execution.active_workflow import ActiveWorkflow, RunningAttempt
 from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
+from stepwell.engine.execution.fail_fast_group import FailFastGroup
 from stepwell.engine.execution.step_dispatcher import StepDispatcher
-from stepwell.engine.execution.supervised_tasks import SupervisedTasks
 from stepwell.lifecycle.inputs import HeldBack, Input
 from stepwell.lifecycle.model import Task
 
 
-class AttemptTasks(Struct, eq=False):
-    """Runs attempts. The workflows keep them, in `ActiveWorkflow.attempts`.
+class AttemptStarter(Struct, eq=False):
+    """Starts attempts. The workflows keep them, in `ActiveWorkflow.attempts`.
 
     *apply* applies an input to a workflow, and returns whether that has changed anything. *ended* is called when the
     asyncio task of an attempt has ended.
@@ -39,7 +39,7 @@ class AttemptTasks(Struct, eq=False):
     _step_queue: StepQueue
     _dispatcher: StepDispatcher
     _checkpointer: Checkpointer
-    _tasks: SupervisedTasks
+    _group: FailFastGroup
     _apply: Callable[[ActiveWorkflow, Input], bool]
     _ended: Callable[[ActiveWorkflow, UUID], None]
 
@@ -52,7 +52,7 @@ class AttemptTasks(Struct, eq=False):
         if attempt.early_callback is not None:
             attempt.control.wake(attempt.early_callback)
         work = self._run(workflow, task, prepared, attempt, attempt.control)
-        attempt.asyncio_task = self._tasks.spawn(work, f"attempt {task.id}", lambda _: self._ended(workflow, task.id))
+        attempt.asyncio_task = self._group.spawn(work, f"attempt {task.id}", lambda _: self._ended(workflow, task.id))
 
     def make_control(self, workflow: ActiveWorkflow) -> AttemptControl:
         return AttemptControl(partial(self._apply, workflow), partial(self._flushed, workflow))

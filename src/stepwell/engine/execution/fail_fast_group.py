@@ -1,12 +1,12 @@
-"""Tasks that live and end together: if one of them breaks, or a callback of the event loop, all of them end."""
+"""A group of asyncio tasks: if one of them breaks, or a callback of the event loop, all of them end."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 
-class SupervisedTasks:
-    """The asyncio tasks of a group, from when `run` begins."""
+class FailFastGroup:
+    """Runs asyncio tasks, from when `run` begins."""
 
     def __init__(self) -> None:
         self._broken: asyncio.Future[None] | None = None

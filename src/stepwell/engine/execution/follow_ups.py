@@ -1,4 +1,4 @@
-"""Asyncio tasks that end the remote jobs of abandoned attempts, one for each job.
+"""Ends the remote jobs of abandoned attempts, each in an asyncio task.
 
 What must hold:
 - A follow-up begins when its attempt has ended in this process: until then the attempt may still get a job.
@@ -18,12 +18,12 @@ from stepwell.contract.enums import CancelReceipt
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.execution.active_workflow import ActiveWorkflow, RunningAttempt
-from stepwell.engine.execution.supervised_tasks import SupervisedTasks
+from stepwell.engine.execution.fail_fast_group import FailFastGroup
 from stepwell.lifecycle.inputs import FollowUpEnded, Input
 from stepwell.ports.clock import Clock
 
 
-class FollowUpTasks(Struct, eq=False):
+class FollowUps(Struct, eq=False):
     """Runs follow-ups. The workflows keep them, in `ActiveWorkflow.follow_ups`.
 
     *apply* applies an input to a workflow. *make_control* makes the control of an attempt of a workflow.
@@ -31,7 +31,7 @@ class FollowUpTasks(Struct, eq=False):
 
     _runner: AttemptRunner
     _clock: Clock
-    _tasks: SupervisedTasks
+    _group: FailFastGroup
     _apply: Callable[[ActiveWorkflow, Input], bool]
     _make_control: Callable[[ActiveWorkflow], AttemptControl]
     closed: bool = False  # for good: no follow-up begins any more
@@ -43,7 +43,7 @@ class FollowUpTasks(Struct, eq=False):
         control = self._make_control(workflow)
         follow_up = workflow.follow_ups[task_id] = RunningAttempt(control=control)
         work, ended = self._run(workflow, position, task_id, control), partial(self._ended, workflow, task_id)
-        follow_up.asyncio_task = self._tasks.spawn(work, f"follow up {task_id}", ended)
+        follow_up.asyncio_task = self._group.spawn(work, f"follow up {task_id}", ended)
 
     def end(self, workflow: ActiveWorkflow) -> None:
         """Stop the workflow's follow-ups. The next process that has the workflow continues them."""
