@@ -1,4 +1,4 @@
-"""kill -9 while a webhook waits for its answer: the next process sends the same again."""
+"""kill -9 while a webhook waits for its response: the next process sends the same again."""
 
 import asyncio
 import stat
@@ -13,7 +13,7 @@ from support.workflows.crash_scenarios import OPEN
 
 
 async def test_it_comes_again_with_the_same_id_and_body(data_dir: Path) -> None:
-    async with running_sink(answers=[HANG]) as sink:
+    async with running_sink(responses=[HANG]) as sink:
         loop = asyncio.get_running_loop()
 
         def lives_and_dies() -> str:

@@ -1,4 +1,4 @@
-"""The rules of webhooks: schedule, answers, names, secrets."""
+"""The rules of webhooks: schedule, responses, names, secrets."""
 
 import base64
 from datetime import UTC, datetime, timedelta
@@ -36,16 +36,16 @@ def test_attempts_follow_the_schedule() -> None:
 
 
 @pytest.mark.parametrize("code", [200, 201, 204, 299])
-def test_an_answer_of_2xx_means_delivered(code: int) -> None:
+def test_a_response_of_2xx_means_delivered(code: int) -> None:
     assert verdict(9, code, 5, NOW, 0.5) == DeliveryVerdict(DeliveryStatus.DELIVERED, 10)
 
 
-def test_an_answer_of_410_stops_the_delivery() -> None:
+def test_a_response_of_410_stops_the_delivery() -> None:
     assert verdict(0, 410, 5, NOW, 0.5) == DeliveryVerdict(DeliveryStatus.STOPPED, 1)
 
 
 @pytest.mark.parametrize("code", [None, 100, 199, 300, 301, 304, 400, 404, 409, 411, 429, 500, 504, 999])
-def test_any_other_answer_is_attempted_again(code: int | None) -> None:
+def test_any_other_response_is_attempted_again(code: int | None) -> None:
     assert wait(0, code) == 5
     assert wait(0, code, 4) == 5
     assert wait(0, code, 60) == 60

@@ -12,7 +12,7 @@ from support.browser.accessibility import accessibility_faults
 from support.browser.hostile_content import ATTACK
 from support.browser.pages import NARROW, User, keep_screenshot, keep_screenshots
 from support.browser.videos import webm
-from support.emulators.webhook_receiver import answered, running_sink
+from support.emulators.webhook_receiver import response_of, running_sink
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 from support.workflows.sub_workflows import child_of, runs
 
@@ -216,7 +216,7 @@ HOSTILE_RESULT = {
 
 async def test_hostile_content_runs_nowhere(user: User) -> None:
     async with running_sink() as sink:
-        sink.answer = answered(500, ATTACK.encode())
+        sink.response = response_of(500, ATTACK.encode())
         run = await user.create(
             configured_step(ATTACK, prompt=ATTACK, texts=HOSTILE_FILES, result=HOSTILE_RESULT),
             configured_step("fails", ATTACK, breaks=ATTACK),

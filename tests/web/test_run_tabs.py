@@ -10,7 +10,7 @@ from playwright.async_api import Route, expect
 from stepwell.contract.scopes import Permission
 from support.browser.accessibility import accessibility_faults
 from support.browser.pages import NARROW, User, keep_screenshots, signed_in
-from support.emulators.webhook_receiver import answered, running_sink
+from support.emulators.webhook_receiver import response_of, running_sink
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
@@ -107,7 +107,7 @@ async def test_a_definition_is_shown_as_sent_and_as_completed(user: User) -> Non
 
 async def test_a_webhook_is_sent_again_by_a_button_that_only_writers_have(user: User) -> None:
     async with running_sink() as sink:
-        sink.answers.append(answered(410, b"gone for good"))
+        sink.responses.append(response_of(410, b"gone for good"))
         run = await user.create(configured_step("a"), webhook_url=sink.url())
         await user.site.service.until_ended(run["id"])
         path = f"/ui/workflows/{run['id']}?tab=webhooks"

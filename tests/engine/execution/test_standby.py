@@ -21,7 +21,7 @@ from stepwell.ports.processes import OtherProcesses
 from stepwell.testing import ManualClock
 from support.database.failing_store import nothing_left
 from support.database.statement_recorder import statements_sent
-from support.emulators.webhook_receiver import answered, running_sink
+from support.emulators.webhook_receiver import response_of, running_sink
 from support.providers.scripted import Hang, ScriptedProvider, eventually, scripted_step
 from support.service.live_service import Service, running_service
 
@@ -101,7 +101,7 @@ async def test_webhooks_that_are_released_are_taken_over_at_once(pair: Pair) -> 
     await pair.start(lease_s=LONG_S)
     pair.hanging.release("a")
     pair.busy.app.services.webhooks.deliverer.delays_s = [0.0, 0.3]
-    async with running_sink(answers=[answered(500)]) as sink:
+    async with running_sink(responses=[response_of(500)]) as sink:
         created = await pair.busy.create(scripted_step("a"), webhook_url=sink.url())
         await sink.until(1)
         await pair.until("SELECT tries FROM deliveries", 1)

@@ -19,7 +19,7 @@ from stepwell.ports.webhooks import Backlog
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_events import MemoryOutbox
 from support.emulators.base import Fault
-from support.emulators.webhook_receiver import HANG, answered, running_sink
+from support.emulators.webhook_receiver import HANG, response_of, running_sink
 from support.processes.source_tree import TOP
 from support.providers.emulated import World
 from support.providers.scripted import Fail, Hang, ScriptedProvider, eventually, passthrough_step, scripted_step
@@ -223,14 +223,14 @@ async def test_the_backlog_of_webhooks_and_its_age_are_reported_until_they_are_s
 ) -> None:
     monkeypatch.setattr(backlog, "_CACHE_S", 0)
     monkeypatch.setattr(backlog, "_CACHE_FACTOR", 0)
-    async with running_service(memory, tmp_path) as service, running_sink(answer=HANG) as sink:
+    async with running_service(memory, tmp_path) as service, running_sink(response=HANG) as sink:
         assert await samples_of(service, "stepwell_webhook_backlog") == {}
         assert await run_workflow(service, passthrough_step("a"), webhook_url=sink.url()) == "COMPLETED"
         await sink.until(1)
         assert await samples_of(service, "stepwell_webhook_backlog") == {(): 1}
         (age,) = (await samples_of(service, "stepwell_webhook_backlog_age_seconds")).values()
         assert 0 < age < 600
-        sink.answer = answered(200)
+        sink.response = response_of(200)
         sink.gate.set()
         async with asyncio.timeout(30):
             while await samples_of(service, "stepwell_webhook_backlog"):

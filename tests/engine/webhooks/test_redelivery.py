@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from stepwell.testing import ManualClock, MemoryDatabase
-from support.emulators.webhook_receiver import HANG, OK, WebhookReceiver, answered, running_sink
+from support.emulators.webhook_receiver import HANG, OK, WebhookReceiver, response_of, running_sink
 from support.providers.scripted import ScriptedProvider, eventually
 from support.service.live_service import Service, running_service
 from support.service.webhook_requests import deliverer_of, deliveries, delivery_after, run_with_webhook
@@ -31,7 +31,7 @@ async def test_each_attempt_goes_to_the_current_url(
     service: Service, clock: ManualClock, sink: WebhookReceiver
 ) -> None:
     deliverer_of(service).delays_s = [0.0, 60.0]
-    sink.answers = [answered(500)]
+    sink.responses = [response_of(500)]
     async with running_sink() as other:
         created = await run_with_webhook(service, sink)
         await delivery_after(service, created["id"])
@@ -47,7 +47,7 @@ async def test_each_attempt_goes_to_the_current_url(
 
 async def test_removing_the_url_stops_the_delivery(service: Service, clock: ManualClock, sink: WebhookReceiver) -> None:
     deliverer_of(service).delays_s = [0.0, 60.0]
-    sink.answers = [answered(500)]
+    sink.responses = [response_of(500)]
     workflow = await run_with_webhook(service, sink)
     await delivery_after(service, workflow["id"])
     path = f"/api/v1/workflows/{workflow['id']}"
@@ -69,8 +69,8 @@ async def test_a_redelivery_sends_the_same_body_with_new_attempts(
 ) -> None:
     deliverer = deliverer_of(service)
     deliverer.delays_s = [0.0] if before == "FAILED" else [0.0, 600.0]
-    answer = {"DELIVERED": OK, "STOPPED": answered(410)}.get(before, answered(500))
-    sink.answers = [answer, answered(500)]
+    first = {"DELIVERED": OK, "STOPPED": response_of(410)}.get(before, response_of(500))
+    sink.responses = [first, response_of(500)]
     workflow = await run_with_webhook(service, sink)
     delivery = await delivery_after(service, workflow["id"])
     assert delivery["status"] == before
@@ -131,7 +131,7 @@ async def test_if_match_is_checked_again_when_the_redelivery_takes_effect(
 
 
 async def test_a_redelivery_requested_during_a_send_is_sent(service: Service, sink: WebhookReceiver) -> None:
-    sink.answers = [HANG]
+    sink.responses = [HANG]
     workflow = await run_with_webhook(service, sink)
     await sink.until(1)
     (delivery,) = await deliveries(service, workflow["id"])
@@ -157,7 +157,7 @@ async def test_a_redelivery_requested_just_before_a_send_leads_to_one_send(
         return await frozen(owner, due, body)
 
     monkeypatch.setattr(service.app.stores.database.outbox, "freeze", slow)
-    sink.answers = [answered(500)]
+    sink.responses = [response_of(500)]
     workflow = await run_with_webhook(service, sink)
     await delivery_after(service, workflow["id"])
     clock.advance(600)

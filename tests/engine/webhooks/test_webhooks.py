@@ -20,7 +20,7 @@ from stepwell.lifecycle.records import StepRecord
 from stepwell.lifecycle.steps import ResolvedStep
 from stepwell.rules.webhook_secrets import SigningSecrets, TenantSecrets
 from stepwell.testing import MemoryDatabase
-from support.emulators.webhook_receiver import CLOSE, HANG, Received, WebhookReceiver, answered, running_sink
+from support.emulators.webhook_receiver import CLOSE, HANG, Received, WebhookReceiver, response_of, running_sink
 from support.providers.scripted import Fail, Hang, ScriptedProvider, eventually, passthrough_step, scripted_step
 from support.service.conformance import conformance
 from support.service.live_service import WEBHOOK_SECRET, Service, running_service
@@ -275,23 +275,23 @@ class TestSignatures:
             assert (fault["loc"], fault["type"]) == (["body", "webhook_url"], "webhooks_not_configured")
 
 
-class TestAnswers:
+class TestResponses:
     @pytest.mark.parametrize(
-        ("answer", "status", "code", "words"),
+        ("response", "status", "code", "words"),
         [
-            (answered(204), "DELIVERED", 204, None),
-            (answered(410, b"gone"), "STOPPED", 410, None),
-            (answered(302, location="http://127.0.0.1/"), "PENDING", 302, None),
-            (answered(500, b"\x00\xff oh no"), "PENDING", 500, None),
+            (response_of(204), "DELIVERED", 204, None),
+            (response_of(410, b"gone"), "STOPPED", 410, None),
+            (response_of(302, location="http://127.0.0.1/"), "PENDING", 302, None),
+            (response_of(500, b"\x00\xff oh no"), "PENDING", 500, None),
             (b"garbage\r\n\r\n", "PENDING", None, "there was no response in HTTP"),
             (CLOSE, "PENDING", None, "there was no response in HTTP"),
         ],
         ids=lambda value: value[:20] if isinstance(value, bytes) else str(value),
     )
     async def test_each_response_leads_to_its_status(
-        self, service: Service, sink: WebhookReceiver, answer: bytes, status: str, code: int | None, words: str | None
+        self, service: Service, sink: WebhookReceiver, response: bytes, status: str, code: int | None, words: str | None
     ) -> None:
-        sink.answer = answer
+        sink.response = response
         workflow = await run_with_webhook(service, sink)
         delivery = await delivery_after(service, workflow["id"])
         (attempt,) = delivery["attempts"]
@@ -301,7 +301,7 @@ class TestAnswers:
     async def test_a_receiver_that_hangs_is_a_failed_attempt(
         self, impatient_service: Service, sink: WebhookReceiver
     ) -> None:
-        sink.answer = HANG
+        sink.response = HANG
         workflow = await run_with_webhook(impatient_service, sink)
         delivery = await delivery_after(impatient_service, workflow["id"])
         (attempt,) = delivery["attempts"]
@@ -310,14 +310,14 @@ class TestAnswers:
 
     async def test_retry_after_counts_if_it_is_later(self, service: Service, sink: WebhookReceiver) -> None:
         for header, seconds in (("100", 100), ("1", 5), ("Wed, 01 Jan 2126 00:00:00 GMT", 86_400), ("soon", 5)):
-            sink.answer = answered(429, retry_after=header)
+            sink.response = response_of(429, retry_after=header)
             workflow = await run_with_webhook(service, sink)
             delivery = await delivery_after(service, workflow["id"])
             waits = pause_s(delivery)
             assert seconds - 1 <= waits <= seconds * 1.1 + 1, header
 
     async def test_huge_responses_are_cut_off(self, service: Service, sink: WebhookReceiver) -> None:
-        sink.answer = answered(200, b"x" * 40_000_000)
+        sink.response = response_of(200, b"x" * 40_000_000)
         delivery = await delivery_after(service, (await run_with_webhook(service, sink))["id"])
         (attempt,) = delivery["attempts"]
         assert (delivery["status"], attempt["answer"]) == ("DELIVERED", "x" * 1_024)
@@ -325,26 +325,26 @@ class TestAnswers:
     async def test_endless_responses_are_cut_off(
         self, memory: MemoryDatabase, tmp_path: Path, sink: WebhookReceiver
     ) -> None:
-        sink.answer, sink.drip = b"HTTP/1.1 200 OK\r\n\r\n", b"y"
+        sink.response, sink.drip = b"HTTP/1.1 200 OK\r\n\r\n", b"y"
         # The head of the response must come before the deadline, on a loaded machine too.
         async with running_service(memory, tmp_path, providers=[ScriptedProvider()], webhook_timeout_s=1) as service:
             delivery = await delivery_after(service, (await run_with_webhook(service, sink))["id"])
         assert (delivery["status"], set(delivery["attempts"][0]["answer"])) == ("DELIVERED", {"y"})
 
     async def test_endless_headers_are_cut_off(self, impatient_service: Service, sink: WebhookReceiver) -> None:
-        sink.answer, sink.drip = b"HTTP/1.1 200 OK\r\nX: ", b"y"
+        sink.response, sink.drip = b"HTTP/1.1 200 OK\r\nX: ", b"y"
         delivery = await delivery_after(impatient_service, (await run_with_webhook(impatient_service, sink))["id"])
         assert (delivery["status"], delivery["attempts"][0]["code"]) == ("PENDING", None)
 
     async def test_a_secret_in_a_response_is_not_stored(self, service: Service, sink: WebhookReceiver) -> None:
         for secret in (WEBHOOK_SECRET, WEBHOOK_SECRET[6:]):
-            sink.answer = answered(200, b"x" * 1_010 + secret.encode())
+            sink.response = response_of(200, b"x" * 1_010 + secret.encode())
             delivery = await delivery_after(service, (await run_with_webhook(service, sink))["id"])
             assert delivery["attempts"][0]["answer"].strip("x") == "***"
 
     async def test_a_delivery_fails_after_its_last_attempt(self, service: Service, sink: WebhookReceiver) -> None:
         deliverer_of(service).delays_s = [0.0] * 10
-        sink.answer = answered(503)
+        sink.response = response_of(503)
         workflow = await run_with_webhook(service, sink)
         delivery = await delivery_after(service, workflow["id"], attempts=10)
         assert (delivery["status"], delivery["next_at"]) == ("FAILED", None)
@@ -354,7 +354,7 @@ class TestAnswers:
 
     async def test_only_the_newest_fifty_attempts_are_stored(self, service: Service, sink: WebhookReceiver) -> None:
         deliverer_of(service).delays_s = [0.0] * 53
-        sink.answers = [answered(500, str(number).encode()) for number in range(53)]
+        sink.responses = [response_of(500, str(number).encode()) for number in range(53)]
         workflow = await run_with_webhook(service, sink)
         await sink.until(53)
         delivery = await delivery_after(service, workflow["id"], attempts=50)

@@ -25,7 +25,7 @@ from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_tables import DeliveryRow
 from support.database.postgres import connected
 from support.database.statement_recorder import statements_sent, until_quiet
-from support.emulators.webhook_receiver import HANG, WebhookReceiver, answered, running_sink
+from support.emulators.webhook_receiver import HANG, WebhookReceiver, response_of, running_sink
 from support.providers.scripted import ScriptedProvider, eventually, scripted_step
 from support.service.live_service import WEBHOOK_SECRET, Service, running_service
 from support.service.webhook_requests import deliverer_of, delivery_after
@@ -105,7 +105,7 @@ class TestSlowReceivers:
         self, start: Start, memory: MemoryDatabase, sink: WebhookReceiver
     ) -> None:
         service = await start(webhook_timeout_s=60)
-        async with running_sink("127.0.0.2", answer=HANG) as slow:
+        async with running_sink("127.0.0.2", response=HANG) as slow:
             behind = [service.create(scripted_step("a"), webhook_url=slow.url()) for _ in range(40)]
             await asyncio.gather(*behind)
             await slow.until(PER_LANE)
@@ -114,7 +114,7 @@ class TestSlowReceivers:
             assert len({one.id for one in received}) == 60
             assert sink.peak <= PER_LANE
             assert (len(slow.received), slow.peak) == (PER_LANE, PER_LANE)
-            slow.answer = answered(200)
+            slow.response = response_of(200)
             slow.gate.set()
             assert len({one.id for one in await slow.until(40)}) == len(slow.received) == 40
             await eventually(lambda: deliverer_of(service).sending == 0)
@@ -127,7 +127,7 @@ class TestSlowReceivers:
         deliverer_of(service).limits = SendLimits(per_tenant=5)
         async with AsyncExitStack() as stack:
             hosts = [f"127.0.0.{number}" for number in range(2, 5)]
-            sinks = [await stack.enter_async_context(running_sink(host, answer=HANG)) for host in hosts]
+            sinks = [await stack.enter_async_context(running_sink(host, response=HANG)) for host in hosts]
             for sink in sinks:
                 for _ in range(3):
                     await service.create(scripted_step("a"), webhook_url=sink.url(), origin_tenant_id="a")
@@ -145,7 +145,7 @@ class TestSlowReceivers:
         self, service_on_postgres: Service, sink: WebhookReceiver
     ) -> None:
         service = service_on_postgres
-        sink.answer = answered(500)
+        sink.response = response_of(500)
         workflow_id = await run_with_webhook(service, sink.url())
         await delivery_after(service, workflow_id)
         await eventually(lambda: deliverer_of(service).sending == 0)
@@ -223,7 +223,7 @@ class TestOutagesAndFailures:
         self, start: Start, memory: MemoryDatabase, sink: WebhookReceiver
     ) -> None:
         service = await start(grace_s=20)
-        sink.answers = [HANG]
+        sink.responses = [HANG]
         await run_with_webhook(service, sink.url())
         await sink.until(1)
         async with asyncio.timeout(30), asyncio.TaskGroup() as group:
@@ -238,7 +238,7 @@ class TestOutagesAndFailures:
         self, start: Start, memory: MemoryDatabase, sink: WebhookReceiver
     ) -> None:
         service = await start()
-        sink.answers = [HANG]
+        sink.responses = [HANG]
         workflow_id = await run_with_webhook(service, sink.url())
         await sink.until(1)
         await service.app.stop()
@@ -263,7 +263,7 @@ class TestSeveralProcesses:
         """All workflows of the dead process have ended. It leaves one webhook, due after the end of its lease."""
         dead = await start(exclusive=False, lease_s=1.0)
         deliverer_of(dead).delays_s = [0.0, 3.0]
-        sink.answers = [answered(500)]
+        sink.responses = [response_of(500)]
         workflow_id = await run_with_webhook(dead, sink.url())
         await until_tried(memory)
         row = only_row(memory)
@@ -284,7 +284,7 @@ class TestSeveralProcesses:
         self, start: Start, memory: MemoryDatabase, clock: ManualClock, sink: WebhookReceiver
     ) -> None:
         one = await start(exclusive=False, lease_s=3.0)
-        sink.answers = [HANG]
+        sink.responses = [HANG]
         workflow_id = await run_with_webhook(one, sink.url())
         await sink.until(1)
         other = await start(exclusive=False, lease_s=3.0)
@@ -307,12 +307,12 @@ class TestSeveralProcesses:
         self, start: Start, memory: MemoryDatabase, sink: WebhookReceiver
     ) -> None:
         service = await start()
-        sink.answer = answered(500)
+        sink.response = response_of(500)
         workflow_id = await run_with_webhook(service, sink.url())
         await until_tried(memory)
         await kill(service)
         only_row(memory).next_at = memory.clock.now()
-        sink.answer = answered(204)
+        sink.response = response_of(204)
         await start()
         await sink.until(2, workflow_id)
         await until_delivered(memory)
@@ -378,8 +378,8 @@ async def test_no_secret_appears_in_responses_rows_or_logs(
 ) -> None:
     service = service_on_postgres
     headers: Mapping[str, str] = {"retry_after": WEBHOOK_SECRET, "x_secret": WEBHOOK_SECRET}
-    sink.answers = [
-        answered(500, WEBHOOK_SECRET.encode(), **headers),
+    sink.responses = [
+        response_of(500, WEBHOOK_SECRET.encode(), **headers),
         b"HTTP/1.1 " + WEBHOOK_SECRET.encode() + b"\r\n\r\n",
     ]
     deliverer_of(service).delays_s = [0.0] * 3

@@ -13,7 +13,7 @@ from stepwell.contract.enums import DeliveryStatus
 from stepwell.engine.webhooks.deliverer import SendLimits, WebhookDeliverer
 from stepwell.lifecycle.webhook_deliveries import DueDelivery
 from stepwell.testing import MemoryDatabase
-from support.emulators.webhook_receiver import HANG, WebhookReceiver, answered, running_sink
+from support.emulators.webhook_receiver import HANG, WebhookReceiver, response_of, running_sink
 from support.providers.scripted import ScriptedProvider, eventually, scripted_step
 from support.service.live_service import Service, running_service
 from support.service.webhook_requests import deliverer_of
@@ -73,7 +73,7 @@ def sending_nothing(deliverer: WebhookDeliverer) -> Iterator[None]:
 async def test_hanging_receivers_delay_no_other_tenant_at_the_same_host(
     service: Service, sink: WebhookReceiver
 ) -> None:
-    sink.answer = HANG
+    sink.response = HANG
     for _ in range(PER_LANE):
         await run_with_webhook(service, sink.url(), origin_tenant_id="x")
     await sink.until(PER_LANE)
@@ -88,7 +88,7 @@ async def test_a_tenant_at_its_limit_delays_no_other_at_a_free_host(
 ) -> None:
     deliverer.limits = SendLimits(per_tenant=PER_LANE)
     async with AsyncExitStack() as stack:
-        slow = await stack.enter_async_context(running_sink("127.0.0.2", answer=HANG))
+        slow = await stack.enter_async_context(running_sink("127.0.0.2", response=HANG))
         for _ in range(PER_LANE):
             await run_with_webhook(service, slow.url(), origin_tenant_id=full)
         await slow.until(PER_LANE)
@@ -110,7 +110,7 @@ async def test_a_tenant_that_reaches_its_limit_during_a_poll_delays_no_other(
     service: Service, sink: WebhookReceiver, deliverer: WebhookDeliverer
 ) -> None:
     deliverer.limits = SendLimits(per_tenant=1)
-    sink.answer = HANG
+    sink.response = HANG
     with sending_nothing(deliverer):
         for _ in range(12):
             await run_with_webhook(service, sink.url(), origin_tenant_id="x")
@@ -124,7 +124,7 @@ async def test_a_tenant_that_reaches_its_limit_during_a_poll_delays_no_other(
 async def test_a_row_read_before_the_last_attempt_was_recorded_is_not_sent(
     service: Service, sink: WebhookReceiver, deliverer: WebhookDeliverer, *, readable: bool
 ) -> None:
-    sink.answers = [answered(503, retry_after="3600")] if readable else []
+    sink.responses = [response_of(503, retry_after="3600")] if readable else []
     deliverer.delays_s = [0.0, 3_600.0]
     outbox, stale, go_on = service.app.stores.database.outbox, asyncio.Event(), asyncio.Event()
     due, calls = outbox.due, 0

@@ -14,7 +14,7 @@ from support.providers.scripted import eventually
 from support.service.live_service import WEBHOOK_SECRET
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-# In place of an answer.
+# In place of a response.
 HANG, CLOSE = b"hang", b"close"
 
 
@@ -39,13 +39,13 @@ class Received:
 
 @dataclass
 class WebhookReceiver:
-    """`answers` are taken one a request, then `answer`; a `drip` is sent byte by byte after the answer, for ever."""
+    """`responses` are taken one a request, then `response`; a `drip` is sent byte by byte after each, for ever."""
 
     host: str = "127.0.0.1"
     port: int = 0
-    answer: bytes = OK
+    response: bytes = OK
     drip: bytes = b""
-    answers: list[bytes] = field(default_factory=list)
+    responses: list[bytes] = field(default_factory=list)
     received: list[Received] = field(default_factory=list)
     connections: int = 0
     busy: int = 0
@@ -73,18 +73,18 @@ class WebhookReceiver:
         self.busy += 1
         self.peak = max(self.peak, self.busy)
         try:
-            return await self._answer(writer)
+            return await self._respond(writer)
         finally:
             self.busy -= 1
 
-    async def _answer(self, writer: asyncio.StreamWriter) -> bool:
-        answer = self.answers.pop(0) if self.answers else self.answer
-        if answer == HANG:
+    async def _respond(self, writer: asyncio.StreamWriter) -> bool:
+        response = self.responses.pop(0) if self.responses else self.response
+        if response == HANG:
             await self.gate.wait()
-            answer = OK
-        if answer == CLOSE:
+            response = OK
+        if response == CLOSE:
             return False
-        writer.write(answer)
+        writer.write(response)
         await writer.drain()
         while self.drip:
             writer.write(self.drip)
@@ -107,7 +107,7 @@ class WebhookReceiver:
         return self.received if workflow_id is None else self.of(workflow_id)
 
 
-def answered(status: int, body: bytes = b"", **headers: str) -> bytes:
+def response_of(status: int, body: bytes = b"", **headers: str) -> bytes:
     lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n{lines}\r\n".encode() + body
 
