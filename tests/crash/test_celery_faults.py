@@ -88,10 +88,10 @@ class Site:
             "config": {"retry": {"base_s": 0.2, "max_s": 1}},
         }
         with self.client() as client:
-            answers = [client.post("/api/v1/workflows/", params={"start": True}, json=body) for _ in range(number)]
-        assert [response.status_code for response in answers] == [201] * number, answers[0].text
+            responses = [client.post("/api/v1/workflows/", params={"start": True}, json=body) for _ in range(number)]
+        assert [response.status_code for response in responses] == [201] * number, responses[0].text
         self.is_checked = False
-        return [response.json()["id"] for response in answers]
+        return [response.json()["id"] for response in responses]
 
     def read(self, ids: list[str]) -> list[dict[str, Any]]:
         with self.client() as client:
@@ -243,7 +243,7 @@ def flush_the_broker(site: Site) -> None:
 
 
 def silence_the_broker(site: Site) -> None:
-    """Let the broker answer nobody until calls to it have failed."""
+    """Let the broker respond to nobody until calls to it have failed."""
     site.broker.pause()
     time.sleep(AWAY_S)
     site.broker.go_on()

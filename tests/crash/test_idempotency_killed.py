@@ -1,4 +1,4 @@
-"""kill -9 between a request's effect and its answer, and around it: who sends it again has one workflow, not two."""
+"""kill -9 between a request's effect and its response, and around it: who sends it again has one workflow, not two."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
 from support.service.live_service import token
 
 KILLS = 12
-SLOW_ANSWERS = """
+SLOW_RESPONSES = """
 CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.03); RETURN NEW; END';
 CREATE TRIGGER slowly BEFORE UPDATE ON idempotency_keys FOR EACH ROW
 WHEN (OLD.status IS NULL AND NEW.status IS NOT NULL) EXECUTE FUNCTION slowly();
@@ -25,20 +25,20 @@ WHEN (OLD.status IS NULL AND NEW.status IS NOT NULL) EXECUTE FUNCTION slowly();
 @pytest.fixture
 async def sql(dsn: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(dsn)
-    await connection.execute(SLOW_ANSWERS)
+    await connection.execute(SLOW_RESPONSES)
     yield connection
     await connection.close()
 
 
 class Caller:
-    """Sends one request until it is answered."""
+    """Sends one request until it has a response."""
 
     def __init__(self, key: str, method: str, path: str, body: Any) -> None:
         self.headers = {"Authorization": f"Bearer {token()}", "Idempotency-Key": key}
         self.method, self.path, self.body = method, path, body
 
     async def send(self, process: Killable) -> httpx.Response | None:
-        """The answer, if there is one."""
+        """The response, if there is one."""
         async with httpx.AsyncClient(base_url=process.url, headers=self.headers, timeout=30) as client:
             try:
                 return await client.request(self.method, self.path, json=self.body)
@@ -54,8 +54,8 @@ async def until_applied(sql: asyncpg.Connection, key: str) -> None:
 async def killed(
     sql: asyncpg.Connection, process: Killable, caller: Caller, key: str, seconds: float | None
 ) -> tuple[httpx.Response | None, bool]:
-    """The answer to a request during which the process is killed, after so many seconds or as soon as the effect is
-    committed; and whether there was an effect and no answer.
+    """The response to a request during which the process is killed, after so many seconds or as soon as the effect is
+    committed; and whether there was an effect and no response.
     """
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         request = group.create_task(caller.send(process))

@@ -108,7 +108,7 @@ def _work(running: StepwellProcess, observer: Observer, scenarios: list[Scenario
 
 
 def _was_killed(running: StepwellProcess) -> None:
-    """No answer is right only from a process that we have killed."""
+    """No response is right only from a process that we have killed."""
     assert running.wait() == -signal.SIGKILL, running.stderr
 
 

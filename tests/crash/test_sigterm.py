@@ -22,7 +22,7 @@ GRACE_S = 1
 
 def test_a_long_attempt_is_cut_off_and_taken_up_again_uncounted(data_dir: Path) -> None:
     observer = Observer()
-    with _slow_picture() as (url, asked, may_answer):
+    with _slow_picture() as (url, asked, may_respond):
         refine = {"id": "refine", "task_type": "REFINE", "config": {"base_image_url": url}}
         running = start_up(data_dir, OPEN | {"STEPWELL_GRACE_S": str(GRACE_S)})
         try:
@@ -39,21 +39,21 @@ def test_a_long_attempt_is_cut_off_and_taken_up_again_uncounted(data_dir: Path) 
             again = _step(client, workflow_id)
             assert (again["status"], again["task_id"], again["retry_count"]) == ("RUNNING", begun["task_id"], 0)
             assert again["started_at"] == begun["started_at"]
-            may_answer.set()
+            may_respond.set()
             until(lambda: _step(client, workflow_id)["status"] == "COMPLETED", 600)
             _check(running, client, observer)
 
 
 @contextmanager
 def _slow_picture() -> Iterator[tuple[str, threading.Event, threading.Event]]:
-    """Yield the URL of a picture, an event of the first request, and one until which no request is answered."""
-    asked, may_answer, picture = threading.Event(), threading.Event(), BytesIO()
+    """Yield the URL of a picture, an event of the first request, and one until which no request gets a response."""
+    asked, may_respond, picture = threading.Event(), threading.Event(), BytesIO()
     Image.new("RGB", (64, 64)).save(picture, "PNG")
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.set()
-            may_answer.wait()
+            may_respond.wait()
             with suppress(OSError):  # who asked has been cut off
                 self.send_response(200)
                 self.send_header("Content-Type", "image/png")
@@ -66,9 +66,9 @@ def _slow_picture() -> Iterator[tuple[str, threading.Event, threading.Event]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever).start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/picture.png", asked, may_answer
+            yield f"http://127.0.0.1:{server.server_port}/picture.png", asked, may_respond
         finally:
-            may_answer.set()
+            may_respond.set()
             server.shutdown()
 
 

@@ -110,7 +110,7 @@ async def restartable_service(
 
 
 async def no_verb_is_refused(service: RestartableService, restarts: int) -> None:
-    answers: list[tuple[int, Verb, int, str]] = []
+    responses: list[tuple[int, Verb, int, str]] = []
     for restart in range(restarts):
         made = await asyncio.gather(*(service.make_for(verb) for verb in VERBS))
         pending = await service.make(quick_step("a"), start=False)
@@ -121,11 +121,11 @@ async def no_verb_is_refused(service: RestartableService, restarts: int) -> None
         others = [(Verb("POST", "/start"), pending), (Verb("POST", "/resume"), failed)]
         verbs = [*zip(VERBS, made, strict=True), *others]
         found = await asyncio.gather(*(service.send(*each) for each in verbs))
-        answers += [
+        responses += [
             (restart, verb, response.status_code, response.text)
             for (verb, _), response in zip(verbs, found, strict=True)
         ]
-    assert [each for each in answers if each[2] != 200] == []
+    assert [each for each in responses if each[2] != 200] == []
 
 
 @pytest.mark.parametrize("restarts", [pytest.param(3, marks=pytest.mark.extended), _MORE])

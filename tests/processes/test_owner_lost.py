@@ -41,20 +41,20 @@ class Request:
 
     def __init__(self, verb: str, workflow_id: str) -> None:
         self.verb, self.workflow_id, self.key = verb, workflow_id, uuid4().hex
-        self.answers: list[httpx.Response] = []
+        self.responses: list[httpx.Response] = []
 
     async def send(self, member: Member) -> httpx.Response:
         method, path, body = verb_request(self.workflow_id, self.verb)
         response = await member.client.request(method, path, json=body, headers={"Idempotency-Key": self.key})
         assert response.status_code in {200, 503}, response.text
         assert response.status_code == 200 or int(response.headers["retry-after"]) > 0
-        self.answers.append(response)
+        self.responses.append(response)
         return response
 
     async def repeat(self, members: list[Member], chance: random.Random) -> None:
         """Send it again and again, to any process, until it has succeeded."""
         async with asyncio.timeout(WAIT_S):
-            while not self.answers or self.answers[-1].status_code != 200:
+            while not self.responses or self.responses[-1].status_code != 200:
                 response = await self.send(chance.choice(members))
                 if response.status_code != 200:
                     await asyncio.sleep(0.2)
@@ -77,13 +77,13 @@ async def requests_at(cluster: Cluster, owner: Member, count: int) -> list[Reque
 
 
 async def until_sent(dsn: str, request: Request) -> None:
-    """Wait until the request waits for the process that runs the workflow, or is answered.
+    """Wait until the request waits for the process that runs the workflow, or has a response.
 
     On a slow machine the lease of that process may end first, so that another one takes the workflow over.
     """
     async with asyncio.timeout(WAIT_S), connected(dsn) as sql:
         query = "SELECT count(*) FROM commands WHERE workflow_id = $1"
-        while not request.answers and not await sql.fetchval(query, request.workflow_id):
+        while not request.responses and not await sql.fetchval(query, request.workflow_id):
             await asyncio.sleep(0.01)
 
 
@@ -98,12 +98,12 @@ async def test_a_verb_whose_process_dies_first_is_applied_once_by_the_next(dsn: 
             await until_sent(dsn, request)
         await owner.kill()
     for request in requests:
-        await request.repeat(others, random.Random(0))  # a slow machine may have answered 503
+        await request.repeat(others, random.Random(0))  # a slow machine may have responded with 503
         assert await request.times_applied(others[0]) == 1
 
 
 @pytest.mark.extended
-async def test_a_verb_that_nobody_answers_is_never_applied(dsn: str) -> None:
+async def test_a_verb_that_no_process_takes_is_never_applied(dsn: str) -> None:
     """All processes but the one that is asked stand still, and the one that is asked ends in order."""
     with fresh_folder() as folder:
         # Within a shorter lease, the one that is asked could take over the workflow.
@@ -138,7 +138,7 @@ async def test_a_verb_during_the_death_of_its_process_is_applied_once(cluster: C
             group.create_task(request.send(chance.choice(others)))
         await asyncio.sleep(chance.uniform(0, 0.1))
         await owner.kill()
-    refused = [request for request in requests if request.answers[0].status_code == 503]
+    refused = [request for request in requests if request.responses[0].status_code == 503]
     await asyncio.gather(*(request.repeat(others, chance) for request in refused))
     for request in requests:
         assert await request.times_applied(others[0]) == 1, request.verb
@@ -197,9 +197,9 @@ async def rows(dsn: str, made: list[Json]) -> dict[str, list[Any]]:
 
 async def same_everywhere(cluster: Cluster, workflow_id: str) -> None:
     """All processes refuse the same verb alike, so none has a state of its own."""
-    answers = [await member.verb(workflow_id, "pause") for member in cluster.members]
-    assert [response.status_code for response in answers] == [409] * len(answers)
-    assert len({response.content for response in answers}) == 1
+    responses = [await member.verb(workflow_id, "pause") for member in cluster.members]
+    assert [response.status_code for response in responses] == [409] * len(responses)
+    assert len({response.content for response in responses}) == 1
 
 
 @pytest.mark.extended

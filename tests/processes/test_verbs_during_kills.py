@@ -1,6 +1,6 @@
 """Processes are killed and started again while clients send verbs to any of them: none is lost, none applied twice.
 
-A soak sends 1,000 verbs during 50 kills. It prints the answers that were counted:
+A soak sends 1,000 verbs during 50 kills. It prints the responses that were counted:
 
     STEPWELL_TEST_FULL=1 python -m pytest --everything -s tests/processes/test_verbs_during_kills.py
 """
@@ -36,15 +36,15 @@ async def cluster(dsn: str) -> AsyncIterator[Cluster]:
 class Caller:
     """Sends verbs about one workflow, one after the other. Nobody else changes the workflow.
 
-    So the caller knows the status, and with it the answer that each verb must get. The workflow waits most of the time:
-    its first step fails at once, and is tried again only after an hour.
+    So the caller knows the status, and with it the response that each verb must get. The workflow waits most of the
+    time: its first step fails at once, and is tried again only after an hour.
     """
 
     def __init__(self, cluster: Cluster, chance: random.Random, statuses: "Counter[str]") -> None:
         self.cluster, self.chance, self.statuses = cluster, chance, statuses
         self.workflow_id, self.status = "", "RUNNING"
         self.applied = ["workflow.started"]
-        self.answered = 0
+        self.returned = 0
 
     async def create(self) -> None:
         away = {"id": "away", "task_type": "REFINE", "config": {"base_image_url": "http://127.0.0.1:9/picture.png"}}
@@ -77,7 +77,7 @@ class Caller:
         assert response.status_code == (200 if event else 409), response.text
         assert response.json()["status" if event else "current_status"] == self.status
         self.applied += [event] if event else []
-        self.answered += 1
+        self.returned += 1
 
     async def cancel(self) -> None:
         if self.status == "PAUSED":
@@ -89,7 +89,7 @@ class Caller:
     async def send(
         self, method: str, path: str, body: Json | None = None, params: Json | None = None
     ) -> httpx.Response:
-        """Send a request with a key of its own to random processes, until it has an answer other than 503."""
+        """Send a request with a key of its own to random processes, until it has a response other than 503."""
         key = {"Idempotency-Key": uuid4().hex}
         while True:
             member = anyone(self.cluster.members, self.chance)
@@ -109,7 +109,7 @@ class Caller:
             await asyncio.sleep(0.2)
 
     async def check(self) -> None:
-        """The history has each verb that was answered once, in the order in which they were sent."""
+        """The history has each verb that has had its response once, in the order in which they were sent."""
         events = await anyone(self.cluster.members, self.chance).events(self.workflow_id)
         assert [event["id"] for event in events] == list(range(1, len(events) + 1))
         assert [event["type"] for event in events if event["type"] in OF_VERBS] == self.applied
@@ -122,12 +122,12 @@ class Load:
         self.callers, self.allowed = callers, 0.0
 
     @property
-    def answered(self) -> int:
-        return sum(caller.answered for caller in self.callers)
+    def returned(self) -> int:
+        return sum(caller.returned for caller in self.callers)
 
     async def call(self, caller: Caller) -> None:
-        while (answered := self.answered) < VERBS:
-            if answered < self.allowed:
+        while (returned := self.returned) < VERBS:
+            if returned < self.allowed:
                 await caller.verb()
             else:
                 await asyncio.sleep(0.01)
@@ -136,16 +136,16 @@ class Load:
         """Kill one process after the other in the middle of the verbs, and start another in its place."""
         for kill in range(KILLS):
             self.allowed = VERBS * (kill + 1) / KILLS
-            while self.answered < self.allowed - VERBS / KILLS * 0.8:
+            while self.returned < self.allowed - VERBS / KILLS * 0.8:
                 await asyncio.sleep(0)
             await cluster.remove(await self.busy_member(cluster, chance))
             await cluster.add()
 
     async def busy_member(self, cluster: Cluster, chance: random.Random) -> Member:
-        """Return a process with several open requests; any process if there is none until all allowed are answered."""
+        """Return a process with several open requests; any process if there is none until all allowed have returned."""
         while True:
             busy = [member for member in cluster.members if member.open_requests > 2]
-            if busy or self.answered >= self.allowed:
+            if busy or self.returned >= self.allowed:
                 return anyone(busy or cluster.members, chance)
             await asyncio.sleep(0)
 
@@ -162,4 +162,4 @@ async def test_no_verb_is_lost_or_applied_twice_while_processes_are_killed(clust
             group.create_task(load.kill_and_start(cluster, chance))
         await asyncio.gather(*(caller.cancel() for caller in callers))
         await asyncio.gather(*(caller.check() for caller in callers))
-    print(f"{load.answered} verbs during {KILLS} kills: {dict(statuses)}")
+    print(f"{load.returned} verbs during {KILLS} kills: {dict(statuses)}")

@@ -45,11 +45,11 @@ class RedisServer:
             with suppress(redis.RedisError):
                 self.client.ping()
                 return
-            assert time.monotonic() < deadline, "Redis doesn't answer"
+            assert time.monotonic() < deadline, "Redis doesn't respond"
             time.sleep(0.05)
 
     def pause(self) -> None:
-        """Let the server answer nobody, though its port is open."""
+        """Let the server respond to nobody, though its port is open."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 

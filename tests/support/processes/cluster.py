@@ -25,7 +25,7 @@ from support.providers.emulated_in_thread import emulated
 from support.service.live_service import ENDED, SECRET, WEBHOOK_SECRET, token
 
 WORKFLOWS = "/api/v1/workflows/"
-ANSWER_S = 120.0  # the longest that a test waits for one answer; the service itself gives up earlier
+RESPONSE_S = 120.0  # the longest that a test waits for one response; the service itself gives up earlier
 WAIT_S = 120.0
 STORED = """
 SELECT w.status, s.status, s.task_id, s.depends_on FROM workflows AS w JOIN steps AS s ON s.workflow_id = w.id
@@ -56,7 +56,7 @@ class Member:
         # The service closes a connection that is idle for 5 s, perhaps just when a request is sent on it.
         limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=1)
         return httpx.AsyncClient(
-            base_url=self.process.url, headers=headers, timeout=ANSWER_S, limits=limits, trust_env=False
+            base_url=self.process.url, headers=headers, timeout=RESPONSE_S, limits=limits, trust_env=False
         )
 
     @property

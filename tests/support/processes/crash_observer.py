@@ -13,7 +13,7 @@ ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
 
 
 class Observer:
-    """`promised`: the workflows whose create was answered. A step once seen COMPLETED must stay as it was seen."""
+    """`promised`: the workflows whose create got a response. A step once seen COMPLETED must stay as it was seen."""
 
     def __init__(self) -> None:
         self.promised: dict[str, Scenario] = {}
@@ -35,7 +35,7 @@ class Observer:
                 verb = scenario.verbs[len(said)]
                 path = f"/api/v1/workflows/{workflow_id}"
                 response = client.delete(path) if verb == "cancel" else client.post(f"{path}/{verb}")
-                # 409: an earlier try took effect, but its answer was lost; or the workflow had already ended.
+                # 409: an earlier try took effect, but its response was lost; or the workflow had already ended.
                 assert response.status_code in {200, 409, 503}, response.text
                 if response.status_code != 503:
                     said.append(verb)
@@ -63,7 +63,7 @@ class Observer:
                 assert key not in self._completed, f"{key} was COMPLETED and is {step['status']}"
 
     def check_promises(self, found: list[dict[str, Any]]) -> None:
-        """Every workflow that was answered for exists and has reached its end."""
+        """Every workflow whose create got a response exists and has reached its end."""
         by_id = {workflow["id"]: workflow for workflow in found}
         for workflow_id, scenario in self.promised.items():
             status = by_id[workflow_id]["status"]

@@ -53,9 +53,9 @@ class DeathPoints:
             if not when(*args):
                 return await method(*args, **options)
             self.pass_one()
-            answer = await method(*args, **options)
+            result = await method(*args, **options)
             self.pass_one()
-            return answer
+            return result
 
         return call
 
@@ -64,9 +64,9 @@ class DeathPoints:
 
         def call(*args: Any, **options: Any) -> Any:
             self.pass_one()
-            answer = function(*args, **options)
+            result = function(*args, **options)
             self.pass_one()
-            return answer
+            return result
 
         return call
 
@@ -87,11 +87,11 @@ class DeathPoints:
 
         def behind(method: Callable[..., Any]) -> Callable[..., Any]:
             async def call(self_: Any, *args: Any, **options: Any) -> Any:
-                answer = await method(self_, *args, **options)
+                result = await method(self_, *args, **options)
                 statement = options["state"] if "state" in options else next(iter(args), "")
                 if _CHANGES.search(getattr(statement, "query", statement)):
                     self.pass_one()
-                return answer
+                return result
 
             return call
 

@@ -23,7 +23,7 @@ from support.service.live_service import ENDED, SECRET, token
 
 WORKFLOWS = "/api/v1/workflows/"
 _READY_S = 120.0
-_ANSWER_S = 60.0
+_RESPONSE_S = 60.0
 _PAUSE_S = 0.05
 Json = dict[str, Any]
 
@@ -68,7 +68,7 @@ class Deployment:
         self._client = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {token()}"},
             limits=httpx.Limits(max_keepalive_connections=0),
-            timeout=_ANSWER_S,
+            timeout=_RESPONSE_S,
             trust_env=False,
         )
 
@@ -105,26 +105,26 @@ class Deployment:
         """Send a request until its response isn't 503. It must be safe to send again."""
         while True:
             try:
-                answer = await self._client.request(method, f"http://127.0.0.1:{next(self._turns)}{path}", **options)
+                response = await self._client.request(method, f"http://127.0.0.1:{next(self._turns)}{path}", **options)
             except httpx.ConnectError:
                 self.report.refused_connections += 1
                 await asyncio.sleep(0.01)
             except httpx.TransportError:
                 self.report.cut += 1
             else:
-                self.report.statuses[answer.status_code] += 1
-                if answer.status_code != 503:
-                    return answer
-                if "Retry-After" not in answer.headers:
+                self.report.statuses[response.status_code] += 1
+                if response.status_code != 503:
+                    return response
+                if "Retry-After" not in response.headers:
                     self.report.failures.append(f"{method} {path}: 503 without Retry-After")
                 await asyncio.sleep(_PAUSE_S)
 
     async def send(self, method: str, path: str, *expected: int, **options: Any) -> Json:
         """Send a request until its response is as expected, and return its content. Another status is a failure."""
-        while (answer := await self.request(method, path, **options)).status_code not in expected:
-            self.report.failures.append(f"{method} {path}: {answer.status_code} {answer.text}")
+        while (response := await self.request(method, path, **options)).status_code not in expected:
+            self.report.failures.append(f"{method} {path}: {response.status_code} {response.text}")
             assert len(self.report.failures) < 10, self.report.failures
-        content: Json = answer.json()
+        content: Json = response.json()
         return content
 
     async def create(self, steps: list[Json], *, begin: bool = True) -> str:

@@ -67,8 +67,8 @@ class SeveralProcesses:
     def explain(self, process: StepwellProcess, workflow_id: str) -> dict[str, Any]:
         """Return what the process says about the workflow."""
         with _client(process) as http:
-            answer: dict[str, Any] = http.get(f"{WORKFLOWS}{workflow_id}/explain").json()
-            return answer
+            explained: dict[str, Any] = http.get(f"{WORKFLOWS}{workflow_id}/explain").json()
+            return explained
 
     def has_open_breaker(self, process: StepwellProcess) -> bool:
         """Return whether a circuit breaker is open at *process*, also if no tenant has used the model there."""
