@@ -2,13 +2,13 @@
 
 `support.workflows.flow_races` has the workflow and the table of outcomes. Each pair is tried with the approval and the
 signal of the parent, of its sub-workflow, and of a sub-workflow that is parked. The second event comes after the first
-one, or while the checkpoint of the first is under way: before its commit, or between its commit and its answer. The
+one, or while the checkpoint of the first is under way: before its commit, or between its commit and its response. The
 core suite tries each pair once.
 
 What must hold for each pair:
-- The outcome is the one of the table. It names the answers to both, and the state that the workflow is in.
-- An answer of 200 means that its effect is stored, and survives the death of the process. Without an answer, the effect
-  is stored as a whole or not at all.
+- The outcome is the one of the table. It names the responses to both, and the state that the workflow is in.
+- A response of 200 means that its effect is stored, and survives the death of the process. Without a response, the
+  effect is stored as a whole or not at all.
 - A decision is taken once. The second one gets a 409 that says who decided.
 - The events have no gap, and tell the statuses of all steps. None follows the end of the workflow, and none of a step
   that of the step, except by resume.
@@ -95,7 +95,7 @@ class Stage:
     def _go_on(process: KillableProcess, store: FailingStore) -> None:
         process.go_on()
         store.gate.set()
-        store.answers.set()
+        store.responses.set()
 
     async def kill(self, *, wait_for_claims: bool) -> None:
         """Kill the process, and start the next one."""
@@ -145,7 +145,7 @@ class Race:
     # What happens
 
     async def do(self, event: str) -> httpx.Response | None:
-        """Let it happen. Return the answer if it is a request."""
+        """Let it happen. Return the response if it is a request."""
         if event == DEATH:
             await self.stage.kill(wait_for_claims=False)
             return None
@@ -156,14 +156,14 @@ class Race:
         return await self.stage.service.client.request(method, path, json=body)
 
     async def both(self, first: str, second: str, moment: Moment) -> list[httpx.Response | None]:
-        """Let both happen. Return their answers."""
+        """Let both happen. Return their responses."""
         if first == DEATH:
             await self.stage.kill(wait_for_claims=moment is Moment.AFTER)
             return [None, await self.do(second)]
         if moment is Moment.AFTER or first == "cleanup":  # which is refused, so nothing is written
-            answer = await self.do(first)
+            response = await self.do(first)
             await self.until_settled(first)
-            return [answer, await self.do(second)]
+            return [response, await self.do(second)]
         async with asyncio.TaskGroup() as group, self._held_up(first, moment) as is_under_way:
             doing = group.create_task(self.do(first), name="first")
             await eventually(is_under_way, "its checkpoint is under way")
@@ -175,8 +175,8 @@ class Race:
             for _ in range(_PASSES):
                 await asyncio.sleep(0)
             if moment is Moment.UNCOMMITTED:
-                answers = [each.result() for each in (doing, following) if each.done()]
-                assert 200 not in [each.status_code for each in answers if each is not None], "not before its commit"
+                responses = [each.result() for each in (doing, following) if each.done()]
+                assert 200 not in [each.status_code for each in responses if each is not None], "not before its commit"
         return [doing.result(), following.result()]
 
     @asynccontextmanager
@@ -185,7 +185,7 @@ class Race:
         store, changed = self.stage.store, {"timeout": {self.parent, self.child}}
         own = changed.get(event, {self.id if event in ("decision", "signal") else self.parent})
         tried, committed = len(store.batches), len(store.committed)
-        held = store.gate if moment is Moment.UNCOMMITTED else store.answers
+        held = store.gate if moment is Moment.UNCOMMITTED else store.responses
 
         def is_under_way() -> bool:
             batches = store.batches[tried:] if moment is Moment.UNCOMMITTED else [store.committed[committed:]]
@@ -209,7 +209,7 @@ class Race:
         return any(each.wait.kind is WaitKind.DECISION for each in self.stage.row(self.id).waits.values())
 
     def _has_sent(self) -> bool:
-        """Whether no request is under way. A job whose answer a death cut off is looked for until the clock moves."""
+        """Whether no request is under way. A job whose response a death cut off is looked for until the clock moves."""
         rows = [self.stage.row(each) for each in (self.parent, self.child)]
         tasks = [stored.task for row in rows for stored in row.tasks.values()]
         return not any((task.status, task.phase) == (TaskStatus.RUNNING, TaskPhase.INTENT) for task in tasks)
@@ -221,8 +221,8 @@ class Race:
 
     # What came of it
 
-    async def outcome(self, answers: list[httpx.Response | None]) -> Outcome:
-        codes = [None if response is None else response.status_code for response in answers]
+    async def outcome(self, responses: list[httpx.Response | None]) -> Outcome:
+        codes = [None if response is None else response.status_code for response in responses]
         return outcome_of(codes, await self._get(self.parent), await self._get(self.id))
 
     async def _get(self, workflow: UUID) -> dict[str, Any]:
@@ -268,12 +268,12 @@ class Race:
 
 
 async def check(race: Race, pair: tuple[str, str], moment: Moment) -> None:
-    answers = await race.both(*pair, moment)
+    responses = await race.both(*pair, moment)
     await race.until_settled("timeout" if "timeout" in pair else "")
-    assert await race.outcome(answers) in legal(pair, race.target, moment)
+    assert await race.outcome(responses) in legal(pair, race.target, moment)
     if pair == ("decision", "decision"):
-        assert answers[1] is not None
-        assert "tester" in answers[1].json()["detail"]
+        assert responses[1] is not None
+        assert "tester" in responses[1].json()["detail"]
     await race.finish()
 
 

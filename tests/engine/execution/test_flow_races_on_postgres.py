@@ -76,7 +76,7 @@ class Process:
 
     @contextmanager
     def killed(self) -> Iterator[None]:
-        """Kill it. After the context it goes on, and so do the requests that it had no answer for."""
+        """Kill it. After the context it goes on, and so do the requests that it had no response to."""
         self._killable.kill()
         try:
             yield
@@ -188,7 +188,7 @@ class Race:
         return not waits or str(self.child) not in in_memory(process.service)
 
     async def do(self, process: Process, place: int) -> None:
-        """Let the event in this place of the pair happen. A request is repeated until another answer than 503."""
+        """Let the event in this place of the pair happen. A request is repeated until another response than 503."""
         if (event := self.pair[place]) in (DEATH, "timeout"):
             return
         method, path, body = request_for(event, self.parent, self.id)
@@ -250,19 +250,19 @@ class Race:
         return set(statuses.values()) <= ENDED
 
     async def _send(self, process: Process, path: str, body: Json | None = None) -> None:
-        async def is_answered() -> bool:
+        async def has_response() -> bool:
             response = await process.service.client.post(path, json=body)
             return response.status_code != 503
 
-        await until(is_answered, f"an answer about {self.pair}")
+        await until(has_response, f"a response about {self.pair}")
 
 
-@pytest.mark.parametrize("answered", [pytest.param(True, marks=pytest.mark.extended), False])
+@pytest.mark.parametrize("responded", [pytest.param(True, marks=pytest.mark.extended), False])
 async def test_an_event_and_the_death_of_its_process_have_one_legal_outcome(
-    processes: Processes, *, answered: bool
+    processes: Processes, *, responded: bool
 ) -> None:
-    """All pairs at once: the process dies only once. Without an answer, the first event is under way then."""
-    pairs = [pair for pair in PAIRS if pair.count(DEATH) == 1 and (answered or pair[0] != DEATH)]
+    """All pairs at once: the process dies only once. Without a response, the first event is under way then."""
+    pairs = [pair for pair in PAIRS if pair.count(DEATH) == 1 and (responded or pair[0] != DEATH)]
     races = [Race(processes, pair, target) for pair, target in product(pairs, (Target.PARENT, Target.CHILD))]
     first = await processes.start()
     await asyncio.gather(*(race.begin(first) for race in races))
@@ -270,9 +270,9 @@ async def test_an_event_and_the_death_of_its_process_have_one_legal_outcome(
         doing = [group.create_task(race.do(first, 0), name=race.pair[0]) for race in races]
 
         async def is_time() -> bool:
-            return (all if answered else any)(each.done() for each in doing)
+            return (all if responded else any)(each.done() for each in doing)
 
-        await until(is_time, "answers")
+        await until(is_time, "responses")
         with first.killed():
             await processes.end_lease(first)
             second = await processes.start()
@@ -332,7 +332,7 @@ async def do_both(one: Process, other: Process, races: Sequence[Race], moment: M
         await asyncio.gather(*(until(race.is_settled, "it is settled") for race in races))
         await asyncio.gather(*(race.do(other, 1) for race in races))
         return
-    held_up = rows_locked(races) if moment is Moment.UNCOMMITTED else answers_held_up(one)
+    held_up = rows_locked(races) if moment is Moment.UNCOMMITTED else responses_held_up(one)
     async with asyncio.TaskGroup() as group, held_up:
         for place, process in enumerate((one, other)):
             for race in races:
@@ -352,14 +352,14 @@ async def rows_locked(races: Sequence[Race]) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def answers_held_up(process: Process) -> AsyncIterator[None]:
-    """Let the process wait for the answers to its checkpoints within the context."""
+async def responses_held_up(process: Process) -> AsyncIterator[None]:
+    """Let the process wait for the responses to its checkpoints within the context."""
     store = use_failing_store(process.service)
-    store.answers.clear()
+    store.responses.clear()
     try:
         yield
     finally:
-        store.answers.set()
+        store.responses.set()
 
 
 # The end of a sub-workflow in another process

@@ -136,7 +136,7 @@ async def test_a_cost_that_is_known_after_a_cancel_counts_once(stored: Stored) -
     price = Cost(0.5, "USD", "settings")
     ended = stored.decide(handle, FollowUpEnded(0, task_id, CancelReceipt.FINISHED_TOO_LATE, price))
     assert await stored.workflow_store.write([ended]) == set()
-    # The answer was lost, so the decision is written again.
+    # The response was lost, so the decision is written again.
     assert await stored.workflow_store.write([ended]) == set()
     assert await sums(stored) == [("USD", Decimal("0.5"), 1)]
 

@@ -1,4 +1,4 @@
-"""Keys of requests: one request works on a key at a time, its effect is marked with it, and its answer is kept."""
+"""Keys of requests: one request works on a key at a time, its effect is marked with it, and its response is kept."""
 
 from uuid import UUID, uuid4
 
@@ -13,7 +13,7 @@ from stepwell.lifecycle.records import NewWorkflow
 from support.database.stored_workflows import CHAIN, ME, OTHER, Stored, renamed
 
 T = TenantScope("t")
-ANSWER, LATER = StoredResponse(201, {"location": "/x"}, b"made"), StoredResponse(200, {}, b"another")
+RESPONSE, LATER = StoredResponse(201, {"location": "/x"}, b"made"), StoredResponse(200, {}, b"another")
 TOKENS = [UUID(int=n) for n in range(1, 9)]
 
 
@@ -75,21 +75,21 @@ async def test_a_dead_processs_key_is_taken_over(stored: Stored) -> None:
     assert (await there.keys.claim(T, "k", TOKENS[0], b"f")).mine
 
 
-async def test_the_first_answer_is_stored_and_returned_to_all_repeats(stored: Stored) -> None:
+async def test_the_first_response_is_stored_and_returned_to_all_repeats(stored: Stored) -> None:
     await alive(stored)
     first = await claim(stored, TOKENS[0])
-    assert await stored.here.keys.store_response(first.claim, ANSWER) == ANSWER
-    assert await stored.here.keys.store_response(first.claim, LATER) == ANSWER
+    assert await stored.here.keys.store_response(first.claim, RESPONSE) == RESPONSE
+    assert await stored.here.keys.store_response(first.claim, LATER) == RESPONSE
     repeated = await claim(stored, TOKENS[1])
-    assert (repeated.mine, repeated.response, repeated.applied_to) == (False, ANSWER, None)
+    assert (repeated.mine, repeated.response, repeated.applied_to) == (False, RESPONSE, None)
 
 
-async def test_an_answer_to_a_key_that_was_taken_over_is_not_kept(stored: Stored) -> None:
+async def test_a_response_to_a_key_that_was_taken_over_is_not_kept(stored: Stored) -> None:
     await alive(stored)
     first = await claim(stored, TOKENS[0])
     second = await claim(stored, TOKENS[1])
     assert await stored.here.keys.store_response(first.claim, LATER) == LATER
-    assert await stored.here.keys.store_response(second.claim, ANSWER) == ANSWER
+    assert await stored.here.keys.store_response(second.claim, RESPONSE) == RESPONSE
 
 
 async def test_a_create_marks_its_key_with_the_workflow_once(stored: Stored) -> None:
@@ -153,7 +153,7 @@ async def test_a_released_key_without_an_effect_is_free(stored: Stored) -> None:
         assert (await there.keys.claim(T, key, TOKENS[2], b"f")).mine
 
 
-async def test_a_released_key_with_an_effect_may_be_answered_by_any_process(stored: Stored) -> None:
+async def test_a_released_key_with_an_effect_may_get_its_response_from_any_process(stored: Stored) -> None:
     await alive(stored)
     key_claim = (await claim(stored, TOKENS[0])).claim
     workflow_id, decision = await started(stored, key_claim)
@@ -163,12 +163,12 @@ async def test_a_released_key_with_an_effect_may_be_answered_by_any_process(stor
     await stored.here.keys.release([key_claim])
     found = await there.keys.claim(T, "k", TOKENS[1], b"f")
     assert (found.mine, found.applied_to, found.elsewhere) == (False, workflow_id, False)
-    assert await there.keys.store_response(found.claim, ANSWER) == ANSWER
+    assert await there.keys.store_response(found.claim, RESPONSE) == RESPONSE
 
 
-async def test_a_key_that_has_an_answer_is_not_released(stored: Stored) -> None:
+async def test_a_key_that_has_a_response_is_not_released(stored: Stored) -> None:
     await alive(stored)
     key_claim = (await claim(stored, TOKENS[0])).claim
-    await stored.here.keys.store_response(key_claim, ANSWER)
+    await stored.here.keys.store_response(key_claim, RESPONSE)
     await stored.here.keys.release([key_claim])
-    assert (await claim(stored, TOKENS[1])).response == ANSWER
+    assert (await claim(stored, TOKENS[1])).response == RESPONSE

@@ -60,7 +60,7 @@ async def test_a_run_that_is_loaded_equals_the_one_that_was_not_interrupted(stor
 
 async def test_new_items_and_their_first_attempts_are_one_transaction(stored: Stored) -> None:
     workflow = await make_before_items(stored)
-    decision = workflow.decide(workflow.answer(["x", "y"]))
+    decision = workflow.decide(workflow.evaluated(["x", "y"]))
     decision.merge(workflow.decide(workflow.dispatch(0)))
     decision.merge(workflow.decide(workflow.succeed(0, {"f": 1})))
     decision.merge(workflow.decide(workflow.dispatch(1)))
@@ -75,7 +75,7 @@ async def test_new_items_and_their_first_attempts_are_one_transaction(stored: St
 
 async def test_items_of_a_process_that_has_lost_the_workflow_are_not_written(stored: Stored) -> None:
     workflow, other = await make_before_items(stored), await stored.make()
-    lost = workflow.decide(workflow.answer([1]))
+    lost = workflow.decide(workflow.evaluated([1]))
     handle = ActiveWorkflow(await workflow.load())
     await stored.write(handle, renamed())
     kept = stored.decide(other, renamed())

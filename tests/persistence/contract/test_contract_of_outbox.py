@@ -76,7 +76,7 @@ async def test_an_attempt_that_failed_is_made_again_at_its_time(stored: Stored) 
     assert (record.status, record.next_at, record.attempts) == (DeliveryStatus.PENDING, later, [attempt])
 
 
-async def test_a_delivery_that_was_answered_is_not_due_any_more(stored: Stored) -> None:
+async def test_a_delivery_that_got_a_response_is_not_due_any_more(stored: Stored) -> None:
     handle = await ended_with_webhook(stored)
     (found,) = await due(stored)
     attempt = DeliveryAttemptPublic(stored.clock.now(), 200, 12, "ok")
@@ -86,7 +86,7 @@ async def test_a_delivery_that_was_answered_is_not_due_any_more(stored: Stored) 
     assert (record.status, record.next_at, len(record.attempts)) == (DeliveryStatus.DELIVERED, None, 1)
 
 
-async def test_an_attempt_whose_answer_was_lost_is_recorded_once(stored: Stored) -> None:
+async def test_an_attempt_whose_response_was_lost_is_recorded_once(stored: Stored) -> None:
     handle = await ended_with_webhook(stored)
     (found,) = await due(stored)
     attempt = DeliveryAttemptPublic(stored.clock.now(), 200, 12, "ok")

@@ -91,7 +91,7 @@ async def test_a_report_replaces_the_outcome_that_it_follows(stored: Stored) -> 
 
 async def test_a_withdrawn_command_has_no_effect(stored: Stored) -> None:
     handle, command = await sent_to_me(stored)
-    for _ in range(2):  # the answer to the first statement may get lost
+    for _ in range(2):  # the response to the first statement may get lost
         assert await stored.here.commands.withdraw(OTHER, command.id) == CommandWithdrawn()
     assert await stored.here.commands.waiting(ME, (), 10) == []
     assert not await carry_out(stored, handle, command)
@@ -122,7 +122,7 @@ async def test_a_process_that_lost_the_workflow_neither_writes_the_effect_nor_th
     assert (await stored.here.commands.poll(OTHER, command.id)).outcome == VerbApplied(changed=False)
 
 
-async def test_an_effect_is_written_once_though_its_answer_was_lost(stored: Stored) -> None:
+async def test_an_effect_is_written_once_though_its_response_was_lost(stored: Stored) -> None:
     handle, command = await sent_to_me(stored)
     decision = stored.decide(handle, Pause("alice"))
     decision.commands = (CommandMark(command.id, PAUSED),)

@@ -1,4 +1,4 @@
-"""Steps that repeat: the best result so far stays stored while the step goes on, and no answer shows it."""
+"""Steps that repeat: the best result so far stays stored while the step goes on, and no response shows it."""
 
 from msgspec import json
 

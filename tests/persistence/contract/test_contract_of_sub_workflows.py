@@ -205,7 +205,7 @@ async def test_a_parent_that_has_seen_all_ends_stays_parked(stored: Stored) -> N
     children = [await make_child(stored, parent) for _ in range(3)]
     batch = [end(stored, child) for child in children[:2]]
     assert await stored.workflow_store.write(batch) == set()
-    assert await stored.workflow_store.write(batch) == set()  # its answer was lost
+    assert await stored.workflow_store.write(batch) == set()  # its response was lost
     await parked(stored, parent, seen=2)
     assert not await is_due(stored)
     loaded = await stored.workflow_store.load(EVERY_TENANT, parent.workflow_id)

@@ -111,7 +111,7 @@ async def test_parking_changes_neither_the_history_nor_the_version(stored: Store
     assert (await load(stored, handle)).state == structs.replace(before, owner=None, wake_at=now + LATER)
 
 
-async def test_a_park_whose_answer_was_lost_counts_as_written(stored: Stored) -> None:
+async def test_a_park_whose_response_was_lost_counts_as_written(stored: Stored) -> None:
     handle, now = await make(stored), stored.clock.now()
     decision = park(handle, now + LATER)
     assert await stored.workflow_store.write([decision]) == set()

@@ -18,7 +18,7 @@ def end_waiting(why: str) -> None:
 
 @pytest.mark.parametrize("hosts", [1, 2])
 @pytest.mark.parametrize(("timeout_s", "end"), [(60, Waiting), (-1, DatabaseRefused)])
-async def test_a_database_without_an_answer_is_named_by_its_host_and_not_its_password(
+async def test_a_database_without_a_response_is_named_by_its_host_and_not_its_password(
     hosts: int, timeout_s: float, end: type[Exception]
 ) -> None:
     with socket.socket() as bound:  # and not listened at

@@ -1,4 +1,4 @@
-"""What is wrong with one workflow fails nobody's answer but its own, though many are asked for by one statement."""
+"""What is wrong with one workflow fails nobody's read but its own, though many are asked for by one statement."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -34,19 +34,19 @@ class Faulty:
         self.engine = create_api_engine(dsn, pool=1, timeout_s=10)
         self.store = PostgresWorkflowReader(self.engine, self.readers, self.readers)
 
-    async def answers_to(self, *ids: UUID) -> list[str]:
-        """What each is told who asks for one of *ids* while another is answered."""
+    async def outcomes_of(self, *ids: UUID) -> list[str]:
+        """What each is told who asks for one of *ids* while another is read."""
         await self.warm()
-        one, *found = await asyncio.gather(*map(self.answer_to, (uuid4(), *ids)))
+        one, *found = await asyncio.gather(*map(self.outcome_of, (uuid4(), *ids)))
         assert one == "none"
         return found
 
     async def warm(self) -> None:
         """With a connection at hand whoever asks first asks alone."""
-        await self.answer_to(uuid4())
+        await self.outcome_of(uuid4())
         self.asked.clear()
 
-    async def answer_to(self, workflow_id: UUID) -> str:
+    async def outcome_of(self, workflow_id: UUID) -> str:
         try:
             found = await self.store.get(EVERY_TENANT, workflow_id)
         except (Unavailable, asyncpg.PostgresError) as error:
@@ -83,40 +83,40 @@ async def test_a_read_that_fails_by_itself_fails_alone(bench: Bench, faulty: Fau
     ids = [(await bench.make()).workflow_id for _ in range(4)]
     faulty.ids, faulty.instead = {ids[1]}, instead
     async with asyncio.timeout(30):
-        assert await faulty.answers_to(*ids, ids[1], ids[0]) == ["found", error, "found", "found", error, "found"]
+        assert await faulty.outcomes_of(*ids, ids[1], ids[0]) == ["found", error, "found", "found", error, "found"]
     assert faulty.asked[1:] == [ids, *([one] for one in ids)]
 
 
 async def test_a_read_that_is_alone_in_its_statement_is_not_repeated(bench: Bench, faulty: Faulty) -> None:
     workflow_id = (await bench.make()).workflow_id
     faulty.ids, faulty.instead = {workflow_id}, WRONG
-    assert await faulty.answers_to(workflow_id, workflow_id) == ["DivisionByZeroError"] * 2
+    assert await faulty.outcomes_of(workflow_id, workflow_id) == ["DivisionByZeroError"] * 2
     assert len(faulty.asked) == 2
 
 
 async def test_after_a_lost_connection_no_read_is_repeated(bench: Bench, faulty: Faulty) -> None:
     ids = [(await bench.make()).workflow_id for _ in range(3)]
     faulty.ids, faulty.instead = {ids[1]}, FATAL
-    assert await faulty.answers_to(*ids) == ["Unavailable"] * 3
+    assert await faulty.outcomes_of(*ids) == ["Unavailable"] * 3
     assert faulty.asked[1:] == [ids]
 
 
 async def test_after_three_time_outs_the_other_reads_fail_at_once(bench: Bench, faulty: Faulty) -> None:
     ids = [(await bench.make()).workflow_id for _ in range(10)]
     faulty.ids = set(ids)
-    assert await faulty.answers_to(*ids) == ["Unavailable"] * 10
+    assert await faulty.outcomes_of(*ids) == ["Unavailable"] * 10
     assert len(faulty.asked[2:]) == MAX_TIMEOUTS_IN_A_ROW
 
 
-async def test_if_the_reader_of_a_split_batch_is_cancelled_the_others_get_an_answer(
+async def test_if_the_reader_of_a_split_batch_is_cancelled_the_others_get_an_outcome(
     bench: Bench, faulty: Faulty
 ) -> None:
     ids = [(await bench.make()).workflow_id for _ in range(3)]
     faulty.ids = {ids[1]}
     await faulty.warm()
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        group.create_task(faulty.answer_to(uuid4()))
-        asking = [group.create_task(faulty.answer_to(one)) for one in ids]
+        group.create_task(faulty.outcome_of(uuid4()))
+        asking = [group.create_task(faulty.outcome_of(one)) for one in ids]
         while len(faulty.asked) < 4:
             await asyncio.sleep(0.001)
         asking[0].cancel()

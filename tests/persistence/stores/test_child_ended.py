@@ -172,7 +172,7 @@ async def test_ends_in_one_batch_with_the_parking_are_counted(bench: Bench, plac
     assert await is_due(bench)
 
 
-async def test_an_end_whose_answer_was_lost_is_counted_once(bench: Bench) -> None:
+async def test_an_end_whose_response_was_lost_is_counted_once(bench: Bench) -> None:
     parent, (child,) = await make_family(bench)
     decision = end(bench, child)
     for _ in range(2):
@@ -304,7 +304,7 @@ async def test_a_late_statement_stores_no_sub_workflow_of_an_attempt_that_has_en
 
 @pytest.mark.parametrize("most", [1, 2])
 async def test_two_statements_that_store_the_same_sub_workflow_at_once_store_it_once(bench: Bench, most: int) -> None:
-    """The first one got no answer in time, so it was repeated."""
+    """The first one got no response in time, so it was repeated."""
     parent = await bench.make(CHAIN)
     drafts = [draft_child(bench, parent)[1]] * 2
     assert await store_at_once(bench, parent, drafts, 2) == [ChildInsertion.NEW, ChildInsertion.STORED]

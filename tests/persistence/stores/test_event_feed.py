@@ -116,8 +116,8 @@ async def test_a_page_reads_no_more_than_it_needs(dsn: str, sql: asyncpg.Connect
         for scope, wanted, after in product(SCOPES, FILTERS, [*places, FeedCursor.before(newest + 1)]):
             query, parameters = page_query(scope, wanted, after, 100, 500)
             text = str(query.params(parameters).compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
-            answer = await connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {text}")
-            whole = json.loads(answer.scalar_one())[0]["Plan"]
+            plans = await connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {text}")
+            whole = json.loads(plans.scalar_one())[0]["Plan"]
             read = [node for node in plan_nodes(whole) if node.get("Relation Name") == "events"]
             assert {node["Node Type"] for node in read} <= {"Index Scan", "Index Only Scan"}, (scope, wanted, after)
             # Beside them rows of workflows are looked up, one for each event.

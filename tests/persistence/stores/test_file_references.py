@@ -53,8 +53,8 @@ async def test_references_of_concurrent_inserts_are_stored_though_one_is_refused
     batch = [naming(bench, ONE), naming(bench, ONE, TWO), naming(bench, THREE)]
     batch[2] = NewWorkflow(batch[2].record, batch[2].final_position, 0, (*batch[2].events, batch[2].events[0]))
     inserts = [bench.workflow_store.insert(EVERY_TENANT, new) for new in batch]
-    answers = await asyncio.gather(*inserts, return_exceptions=True)
-    assert [type(answer) for answer in answers] == [type(None), type(None), asyncpg.UniqueViolationError]
+    outcomes = await asyncio.gather(*inserts, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None), type(None), asyncpg.UniqueViolationError]
     first, second, refused = (new.record.state.id for new in batch)
     assert (THREE, refused) in await pairs(bench.sql)  # so it is written first
     references = await store.references_to(EVERY_TENANT, uuid4(), [ONE, TWO, THREE])

@@ -1,4 +1,4 @@
-"""The list is answered by indexes alone, whatever is filtered by: the database's own plans say so."""
+"""The list is read by indexes alone, whatever is filtered by: the database's own plans say so."""
 
 import asyncio
 import json
@@ -67,8 +67,8 @@ async def plan(
     text = str(
         statement.params(list_values(scope, query)).compile(dialect=DIALECT, compile_kwargs={"literal_binds": True})
     )
-    answer = (await connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {text}")).scalar_one()
-    return list(plan_nodes(json.loads(answer)[0]["Plan"]))
+    plans = (await connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {text}")).scalar_one()
+    return list(plan_nodes(json.loads(plans)[0]["Plan"]))
 
 
 async def page_plan(connection: AsyncConnection, scope: TenantScope, query: ListFilter) -> list[dict[str, Any]]:

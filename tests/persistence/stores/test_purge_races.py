@@ -34,7 +34,7 @@ VALUES ('t', $2, gen_random_uuid(), gen_random_uuid(), '', now(), now(), $1)
 _LATE_CHANGES = {
     "event": _NEW_EVENT,
     "attempt to send a webhook": "UPDATE deliveries SET tries = tries + 1 WHERE workflow_id = $1",
-    "stored answer": "UPDATE idempotency_keys SET status = 200, headers = '{}', body = 'secret' WHERE workflow_id = $1",
+    "response": "UPDATE idempotency_keys SET status = 200, headers = '{}', body = 'secret' WHERE workflow_id = $1",
 }
 
 

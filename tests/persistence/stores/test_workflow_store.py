@@ -1,4 +1,4 @@
-"""What the workflow store on PostgreSQL adds to the contract: locks, snapshots, lost answers and outages."""
+"""What the workflow store on PostgreSQL adds to the contract: locks, snapshots, lost responses and outages."""
 
 import asyncio
 import struct

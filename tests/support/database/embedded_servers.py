@@ -58,7 +58,7 @@ def ask(dsn: str, *statements: str) -> Any:
 
 
 def alive(server: EmbeddedPostgres) -> bool:
-    return server.running  # behind a function, or mypy takes the second of two answers for the first
+    return server.running  # behind a function, or mypy takes the second of two values for the first
 
 
 @contextmanager

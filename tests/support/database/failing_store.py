@@ -37,8 +37,8 @@ BEFORE, AFTER, LATE = "before", "after", "late"
 
 class FailingStore:
     """Hands everything on to *inner*. `faults` are taken one a write; `inserts`, `loads`, `claims`, `admits` likewise.
-    While `gate` is clear no write begins, while `answers` is clear none is answered, and while `status_reads` is clear
-    no status is read. `batches` are the ids of every write that was tried, `committed` those that were written. Writes
+    While `gate` is clear no write begins, while `responses` is clear none returns, and while `status_reads` is clear no
+    status is read. `batches` are the ids of every write that was tried, `committed` those that were written. Writes
     about the workflows `refuse` are refused, and those that leave one of `refuse_running` RUNNING.
     """
 
@@ -56,8 +56,8 @@ class FailingStore:
         self.refuse_running: set[UUID] = set()
         self.gate = asyncio.Event()
         self.gate.set()
-        self.answers = asyncio.Event()
-        self.answers.set()
+        self.responses = asyncio.Event()
+        self.responses.set()
         self.status_reads = asyncio.Event()
         self.status_reads.set()
         self.delays: deque[float] = deque()
@@ -80,7 +80,7 @@ class FailingStore:
         lost = await self.inner.write(batch)
         self.commits += 1
         self.committed += ids
-        await self.answers.wait()
+        await self.responses.wait()
         after(fault)
         return lost
 

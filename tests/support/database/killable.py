@@ -1,6 +1,6 @@
 """A process that a test can kill as `kill -9` does, although it shares the test's own process.
 
-A killed process sends no statement any more, and hears no answer: what it had sent is carried out all the same. It
+A killed process sends no statement any more, and hears no response: what it had sent is carried out all the same. It
 doesn't end in order, so it releases nothing. At the end of the test it goes on where it was, as a process does that
 only stood still, and must find that it has lost everything.
 """

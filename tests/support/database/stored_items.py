@@ -29,7 +29,7 @@ class ItemWorkflow:
     async def write(self, *inputs: Input) -> None:
         assert await self.stored.workflow_store.write([self.decide(*inputs)]) == set()
 
-    def answer(self, values: Sequence[object]) -> Evaluated:
+    def evaluated(self, values: Sequence[object]) -> Evaluated:
         """The result of the evaluation of step 0: its items."""
         assert self.handle.run.conditions is not None
         number = self.handle.run.conditions.requested[0]
@@ -64,7 +64,7 @@ class ItemWorkflow:
 async def make_with_items(stored: Workflows, values: Sequence[object], **members: Any) -> ItemWorkflow:
     """A started workflow whose step 0 has items. *members* as in `make_before_items`."""
     workflow = await make_before_items(stored, **members)
-    await workflow.write(workflow.answer(values))
+    await workflow.write(workflow.evaluated(values))
     return workflow
 
 
