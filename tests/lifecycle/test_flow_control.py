@@ -87,7 +87,7 @@ def test_a_step_after_a_skipped_one_starts_before_the_other_dependencies_of_that
     assert sim.startable() == [3]
 
 
-def test_an_answer_that_comes_while_the_workflow_is_paused_is_ignored_and_asked_for_again() -> None:
+def test_a_result_that_comes_while_the_workflow_is_paused_is_ignored_and_asked_for_again() -> None:
     sim = flow(StepSpec(condition=True), StepSpec())
     sim.do(sim.dispatch_input(1))  # so that it stays in memory
     late = sim.answer_input(0)

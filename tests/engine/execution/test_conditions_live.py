@@ -217,7 +217,7 @@ async def test_an_evaluation_that_is_open_when_the_workflow_is_paused_begins_aga
     assert types.count("step.skipped") == 1
 
 
-async def test_an_answer_that_comes_after_a_cancellation_changes_nothing(service: Service) -> None:
+async def test_a_result_that_comes_after_a_cancellation_changes_nothing(service: Service) -> None:
     async with busy_workers(service):
         workflow_id = await create_with_evaluations(service)
         await service.verb(workflow_id, "cancel")

@@ -38,7 +38,7 @@ def waiting(group: asyncio.TaskGroup, service: Service, workflow_id: UUID) -> as
 
 
 async def turns(service: Service) -> None:
-    """Whoever could go on has: the answer came from the database and back."""
+    """Whoever could go on has: requests have gone to the database and come back."""
     for _ in range(3):
         await service.client.get("/api/v1/workflows/")
 

@@ -105,12 +105,12 @@ async def test_of_fifty_concurrent_requests_in_two_processes_one_takes_effect(
     memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     async with two_processes(memory, tmp_path) as services:
-        answers = await asyncio.gather(*(create(services[n % 2]) for n in range(50)))
-        codes = Counter(response.status_code for response in answers)
+        responses = await asyncio.gather(*(create(services[n % 2]) for n in range(50)))
+        codes = Counter(response.status_code for response in responses)
         assert codes[201] >= 1
         assert codes == {201: codes[201], 409: 50 - codes[201]}
         assert len(memory.tables.workflows) == 1
-        (first,) = (a for a in answers if a.status_code == 201 and "idempotency-replayed" not in a.headers)
+        (first,) = (a for a in responses if a.status_code == 201 and "idempotency-replayed" not in a.headers)
         for service in services:
             again = await create(service)
             assert (again.status_code, again.content) == (201, first.content)
@@ -144,7 +144,7 @@ async def test_an_insert_that_fails_releases_the_key(
     assert len(memory.tables.workflows) == 1
 
 
-async def test_a_repeat_finds_the_insert_whose_answer_was_lost(
+async def test_a_repeat_finds_the_insert_whose_response_was_lost(
     service: Service, workflow_store: FailingStore, memory: MemoryDatabase
 ) -> None:
     workflow_store.inserts.append(AFTER)
@@ -225,7 +225,7 @@ async def test_a_key_of_another_process_is_taken_over_once_that_is_dead_or_too_o
     assert len(memory.tables.workflows) == 1
 
 
-async def test_two_processes_answer_the_repeats_of_an_unanswered_request_alike(
+async def test_two_processes_respond_alike_to_the_repeats_of_a_request_without_a_response(
     memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     async with two_processes(memory, tmp_path) as services:
@@ -233,11 +233,11 @@ async def test_two_processes_answer_the_repeats_of_an_unanswered_request_alike(
             make_unavailable(patch, services[0], "store_response")
             assert (await create(services[0])).status_code == 503
         await eventually(lambda: only_key(memory).owner == UUID(int=0))  # until then it counts as still running
-        answers = await asyncio.gather(*(create(service) for service in services))
-        assert [response.status_code for response in answers] == [201, 201]
-        assert answers[0].content == answers[1].content
+        responses = await asyncio.gather(*(create(service) for service in services))
+        assert [response.status_code for response in responses] == [201, 201]
+        assert responses[0].content == responses[1].content
         assert len(memory.tables.workflows) == 1
-        await services[0].until_ended(answers[0].json()["id"])
+        await services[0].until_ended(responses[0].json()["id"])
 
 
 async def test_a_verb_that_waits_for_the_database_keeps_its_key(
@@ -259,7 +259,7 @@ async def test_a_verb_that_waits_for_the_database_keeps_its_key(
     assert (await event_types(service, workflow_id)).count("workflow.paused") == 1
 
 
-async def test_a_verb_whose_commit_fails_and_then_loses_its_answer_is_applied_once(
+async def test_a_verb_whose_commit_fails_and_then_loses_its_response_is_applied_once(
     service: Service, provider: ScriptedProvider, workflow_store: FailingStore
 ) -> None:
     workflow_id = await start_hanging(service, provider)
@@ -282,8 +282,8 @@ async def test_a_verb_that_loses_the_workflow_to_another_process_releases_its_ke
     assert (await service.client.post(path, headers=KEY)).status_code == 503
     assert not memory.tables.keys
     del memory.tables.processes[other]
-    answer = await service.client.post(path, headers=KEY)
-    assert (answer.status_code, "idempotency-replayed" in answer.headers) == (200, False)
+    response = await service.client.post(path, headers=KEY)
+    assert (response.status_code, "idempotency-replayed" in response.headers) == (200, False)
     row = only_key(memory)
     assert (str(row.applied_to), row.response is not None and row.response.status) == (workflow_id, 200)
 

@@ -73,7 +73,7 @@ async def wait_until_released(memory: MemoryDatabase) -> None:
 
 
 async def wait_until_disowned(memory: MemoryDatabase) -> None:
-    await eventually(lambda: only_key(memory).owner == NOBODY, "any process may answer")
+    await eventually(lambda: only_key(memory).owner == NOBODY, "any process may respond")
 
 
 async def assert_counts_as_first(service: Service, memory: MemoryDatabase) -> None:
@@ -91,8 +91,8 @@ async def raise_unavailable(*_: Any) -> Any:
     raise Unavailable("the database is away")
 
 
-def losing_the_answer(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Return *call* with an answer that gets lost after it has taken effect."""
+def losing_the_response(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return *call* with a response that gets lost after it has taken effect."""
 
     async def lost(*values: Any) -> Any:
         await call(*values)
@@ -117,7 +117,7 @@ async def test_a_key_that_could_not_be_released_is_released_once_the_database_is
 async def test_a_claim_whose_result_was_lost_is_released(
     one: Service, other: Service, memory: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys_of(one), "claim", losing_the_answer(keys_of(one).claim))
+    monkeypatch.setattr(keys_of(one), "claim", losing_the_response(keys_of(one).claim))
     assert (await create(one)).status_code == 503
     await wait_until_released(memory)
     await assert_counts_as_first(other, memory)
@@ -186,7 +186,7 @@ async def test_a_cancelled_request_releases_or_hands_over_its_key(
         assert len(memory.tables.workflows) == 1
 
 
-async def test_another_process_answers_for_a_verb_once_that_is_decided(
+async def test_another_process_responds_for_a_verb_once_that_is_decided(
     one: Service, other: Service, memory: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workflow, workflow_store = await one.create(scripted_step("a")), use_failing_store(one)
@@ -247,7 +247,7 @@ class TestRedelivery:
                 patch.setattr(keys_of(one), "store_response", raise_unavailable)
             else:
                 stored = one.app.stores.database.deliveries
-                patch.setattr(stored, "redeliver", losing_the_answer(stored.redeliver))
+                patch.setattr(stored, "redeliver", losing_the_response(stored.redeliver))
             assert (await one.client.post(path, headers=KEY)).status_code == 503
         await sink.until(2)
         await eventually(lambda: only_delivery(memory).status is DeliveryStatus.DELIVERED)

@@ -331,7 +331,7 @@ async def test_no_item_starts_once_the_results_of_the_workflow_have_no_room(
 
 
 async def test_results_of_items_that_are_too_large_to_be_read_at_once_are_refused(service: Service) -> None:
-    """They are 17 MB together. The items can still be read in pages, and the whole answer in slices."""
+    """They are 17 MB together. The items can still be read in pages, and the whole response in slices."""
     big = {"id": "big", "task_type": "PASSTHROUGH", "config": {"text": "x" * 1_000_000}, "for_each": {"count": 17}}
     mapping = {"from_step": "big", "from_field": "count", "to_field": "n"}
     use = {"id": "use", "task_type": "PASSTHROUGH", "input_mappings": [mapping]}

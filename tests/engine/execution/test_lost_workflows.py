@@ -1,4 +1,4 @@
-"""Workflows that this process has lost, refused rows, attempts that don't end, and answers that must wait.
+"""Workflows that this process has lost, refused rows, attempts that don't end, and responses that must wait.
 
 Claims beside creates run on PostgreSQL, because the snapshots of its statements are the subject.
 """
@@ -208,7 +208,7 @@ async def test_a_workflow_whose_every_row_is_refused_is_left_alone(memory: Memor
 # What must wait
 
 
-async def test_no_answer_tells_of_what_is_not_yet_written_not_even_a_refusal(
+async def test_no_response_tells_of_what_is_not_yet_written_not_even_a_refusal(
     memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     provider = ScriptedProvider(script={"a": [Hang()]})
@@ -371,7 +371,7 @@ async def test_a_create_that_is_cancelled_is_found_again_if_it_was_stored(
         await eventually(lambda: nothing_left(service))
 
 
-async def test_an_answer_that_was_lost_is_no_reason_to_do_it_again(memory: MemoryDatabase, tmp_path: Path) -> None:
+async def test_a_response_that_was_lost_is_no_reason_to_do_it_again(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = ScriptedProvider(script={"a": [Fail(retry_after_s=0), Succeed()]})
     async with serving(memory, tmp_path, provider) as service:
         workflow_store = use_failing_store(service)

@@ -125,7 +125,7 @@ async def test_an_outage_costs_nothing_but_time(own: TestServer, tmp_path: Path,
         assert load.without_retry_after == 0
         if fault is killed:
             assert load.codes[503] >= ROUNDS
-        # Those whose answer was lost come back a little later.
+        # Those whose response was lost come back a little later.
         async with asyncio.timeout(30):
             while (await service.client.get("/api/v1/workflows/", params={"status": "RUNNING"})).json()["total"]:
                 await asyncio.sleep(0.01)
@@ -138,7 +138,7 @@ async def check_all(dsn: str, provider: ScriptedProvider, made: list[str]) -> No
     sql = await asyncpg.connect(dsn)
     found = await sql.fetch("SELECT id, status, completed_steps, last_event, owner, epoch FROM workflows")
     assert {(row["status"], row["completed_steps"], row["owner"]) for row in found} == {("COMPLETED", 5, None)}
-    # Those whose answer was lost are there too.
+    # Those whose response was lost are there too.
     assert set(made) <= {str(row["id"]) for row in found}
     for row in found:
         numbers = [

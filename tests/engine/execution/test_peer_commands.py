@@ -1,4 +1,4 @@
-"""A verb reaches a process that doesn't run the workflow: the answer is that of the process that does."""
+"""A verb reaches a process that doesn't run the workflow: the outcome is that of the process that does."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -91,28 +91,28 @@ async def events_of(service: Service, path: str) -> list[str]:
     return [event["type"] for event in await service.events(path.rpartition("/")[2])]
 
 
-def problem_of(answer: httpx.Response) -> dict[str, Any]:
+def problem_of(response: httpx.Response) -> dict[str, Any]:
     """The members of a problem, without the path, which differs."""
-    return {name: value for name, value in answer.json().items() if name != "instance"}
+    return {name: value for name, value in response.json().items() if name != "instance"}
 
 
 @pytest.mark.parametrize(
     ("verb", "changes"),
     [("pause", "PAUSED"), ("cancel", "CANCELLED"), ("patch", "RUNNING"), ("start", None), ("resume", None)],
 )
-async def test_a_verb_gets_the_same_answer_from_the_process_that_does_not_run_the_workflow(
+async def test_a_verb_gets_the_same_outcome_from_the_process_that_does_not_run_the_workflow(
     pair: Pair, verb: str, changes: str | None
 ) -> None:
-    answers, path = [], ""
+    responses, path = [], ""
     for service in (pair.one, pair.other):
         path = await pair.start()
         if verb == "patch":
-            answers.append(await service.client.patch(path, json={"name": "renamed", "labels": {"a": "b"}}))
+            responses.append(await service.client.patch(path, json={"name": "renamed", "labels": {"a": "b"}}))
         elif verb == "cancel":
-            answers.append(await service.client.delete(path))
+            responses.append(await service.client.delete(path))
         else:
-            answers.append(await service.client.post(f"{path}/{verb}"))
-    here, there = answers
+            responses.append(await service.client.post(f"{path}/{verb}"))
+    here, there = responses
     assert here.status_code == there.status_code == (200 if changes else 409)
     assert here.headers.keys() == there.headers.keys()
     if changes is None:
@@ -135,7 +135,7 @@ async def test_a_failed_precondition_is_the_same_problem_in_both_processes(pair:
 
 
 @pytest.mark.extended
-async def test_a_dry_run_with_a_large_answer_is_the_same_in_both_processes(pair: Pair) -> None:
+async def test_a_dry_run_with_a_large_response_is_the_same_in_both_processes(pair: Pair) -> None:
     ids = [f"{number}{'🎨' * 250}" for number in range(4_500)]
     created = await pair.one.create(scripted_step("a"), *(scripted_step(step_id, "a") for step_id in ids))
     path = WORKFLOWS + str(created["id"])
@@ -152,7 +152,7 @@ async def test_a_verb_on_another_tenants_workflow_is_unknown_in_both_processes(p
             assert (await client.post(f"{path}/pause")).status_code == 404
 
 
-async def test_a_repeated_request_gets_the_stored_answer_from_either_process(pair: Pair) -> None:
+async def test_a_repeated_request_gets_the_stored_response_from_either_process(pair: Pair) -> None:
     path = await pair.start()
     first = await pair.other.client.post(f"{path}/pause", headers=KEY)
     assert (first.status_code, first.json()["status"]) == (200, "PAUSED")
@@ -240,7 +240,7 @@ async def test_commands_are_read_again_after_reads_that_failed(
     assert (response.status_code, response.json()["status"], failures) == (200, "PAUSED", [])
 
 
-async def test_a_verb_without_an_answer_in_time_is_withdrawn(timed_pair: Pair) -> None:
+async def test_a_verb_without_an_outcome_in_time_is_withdrawn(timed_pair: Pair) -> None:
     pair = timed_pair
     path = await pair.start()
     pair.stop_receiving()
@@ -273,7 +273,7 @@ async def test_an_effect_that_comes_after_the_withdrawal_is_not_written(timed_pa
             await asyncio.sleep(0.01)
 
 
-async def test_a_verb_on_a_workflow_that_ends_meanwhile_is_answered_from_its_end(timed_pair: Pair) -> None:
+async def test_a_verb_on_a_workflow_that_ends_meanwhile_gets_its_outcome_from_the_end(timed_pair: Pair) -> None:
     pair = timed_pair
     path = await pair.start()
     pair.stop_receiving()
@@ -373,13 +373,13 @@ async def test_a_command_is_withdrawn_if_nobody_knows_whether_it_was_sent(
     commands: Any = pair.other.app.stores.database.commands
     send = commands.send
 
-    async def send_without_an_answer(*arguments: Any) -> bool:
+    async def send_without_a_response(*arguments: Any) -> bool:
         await send(*arguments)
-        raise Unavailable("the answer of the database was lost")
+        raise Unavailable("the response of the database was lost")
 
-    monkeypatch.setattr(commands, "send", send_without_an_answer)
+    monkeypatch.setattr(commands, "send", send_without_a_response)
     response = await pair.other.client.post(f"{path}/pause")
-    assert (response.status_code, response.json()["detail"]) == (503, "the answer of the database was lost")
+    assert (response.status_code, response.json()["detail"]) == (503, "the response of the database was lost")
     await eventually(lambda: not pair.other.app.services.commands.waiting)
     (command,) = memory_of(pair).tables.commands.values()
     assert command.outcome == CommandWithdrawn()
@@ -399,12 +399,12 @@ async def test_a_process_that_stops_takes_its_commands_back(timed_pair: Pair) ->
     assert (await pair.one.client.get(path)).json()["status"] == "RUNNING"
 
 
-async def test_verbs_at_both_processes_at_once_are_answered_in_one_order(stored_pair: Pair) -> None:
+async def test_verbs_at_both_processes_at_once_are_applied_in_one_order(stored_pair: Pair) -> None:
     pair = stored_pair
     path = await pair.start()
     for number in range(5):
-        answers = await asyncio.gather(*(service.client.post(f"{path}/pause") for service in (pair.one, pair.other)))
-        assert sorted(response.status_code for response in answers) == [200, 409]
+        responses = await asyncio.gather(*(service.client.post(f"{path}/pause") for service in (pair.one, pair.other)))
+        assert sorted(response.status_code for response in responses) == [200, 409]
         response = await (pair.one, pair.other)[number % 2].client.post(f"{path}/resume")
         assert response.status_code == 200
 

@@ -269,10 +269,10 @@ async def test_one_workflow_that_can_not_be_read_does_not_stop_the_others(
         assert (response.status_code, "retry-after" in response.headers) == (503, True)
 
 
-# Answers that were lost
+# Responses that were lost
 
 
-async def test_an_insert_whose_answer_was_lost_is_found_by_a_claim(memory: MemoryDatabase, tmp_path: Path) -> None:
+async def test_an_insert_whose_response_was_lost_is_found_by_a_claim(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = ScriptedProvider()
     async with serving(memory, tmp_path, provider) as service:
         workflow_store = use_failing_store(service)
@@ -308,7 +308,7 @@ async def test_an_insert_that_lands_after_it_was_given_up_is_found_by_a_later_cl
         assert (await service.until_ended(workflow["id"]))["status"] == "COMPLETED"
 
 
-async def test_a_claim_whose_answer_was_lost_is_made_again(
+async def test_a_claim_whose_response_was_lost_is_made_again(
     memory: MemoryDatabase, clock: ManualClock, tmp_path: Path
 ) -> None:
     provider = ScriptedProvider(script={"a": [Hang()]})

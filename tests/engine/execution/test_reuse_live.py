@@ -114,8 +114,8 @@ async def test_explain_says_that_a_step_waits_for_a_check(service: Service, monk
         return await size(store, path)
 
     monkeypatch.setattr(ObstoreArtifacts, "size", held)
-    answer = await service.client.post(f"{WORKFLOWS}{first['id']}/rerun", json={})
-    second = answer.json()["id"]
+    response = await service.client.post(f"{WORKFLOWS}{first['id']}/rerun", json={})
+    second = response.json()["id"]
     async with asyncio.timeout(30):
         await reached.wait()
     one, each = (await service.client.get(f"{WORKFLOWS}{second}/explain")).json()["steps"]

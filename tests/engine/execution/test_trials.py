@@ -328,11 +328,11 @@ async def test_a_verb_waits_for_attempts_of_a_workflow_that_the_process_has_lost
         memory.tables.processes.pop(other)
         scheduler_of(service).drop(UUID(lost))
         async with asyncio.TaskGroup() as group:
-            answer = group.create_task(rename(service, lost))
+            renaming = group.create_task(rename(service, lost))
             await eventually(lambda: service.app.services.workflows.access.loading == 1)
             assert scheduler_of(service).held == {UUID(lost)}
             provider.release(lost, "a")
-        assert answer.result().status_code == 200
+        assert renaming.result().status_code == 200
         await eventually(lambda: nothing_left(service))
 
 

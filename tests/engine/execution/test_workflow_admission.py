@@ -61,9 +61,9 @@ async def test_beyond_the_bound_a_workflow_waits_and_nothing_of_it_is_in_memory(
     assert [each["status"] for each in waiting] == ["RUNNING", "RUNNING"]
     assert in_memory(service) == {first}
     for position, each in enumerate(waiting, 1):
-        answer = (await service.client.get(f"{WORKFLOWS}{each['id']}/explain")).json()
-        assert (answer["reason"]["code"], answer["reason"]["position"]) == ("waits_for_admission", position)
-        assert [step["reason"]["code"] for step in answer["steps"]] == ["waits_for_admission", "waits_for_steps"]
+        explained = (await service.client.get(f"{WORKFLOWS}{each['id']}/explain")).json()
+        assert (explained["reason"]["code"], explained["reason"]["position"]) == ("waits_for_admission", position)
+        assert [step["reason"]["code"] for step in explained["steps"]] == ["waits_for_admission", "waits_for_steps"]
 
 
 async def test_those_that_wait_run_in_the_order_of_their_start(service: Service, provider: ScriptedProvider) -> None:
@@ -188,10 +188,10 @@ async def test_a_verb_and_an_admission_at_once_end_in_one_of_the_two_orders(
         provider.release("a")
         async with asyncio.TaskGroup() as group:
             verbs = [group.create_task(service.verb(each, "cancel")) for each in created]
-        answers = [asyncio_task.result() for asyncio_task in verbs]
+        responses = [asyncio_task.result() for asyncio_task in verbs]
         ends = [(await service.until_ended(each))["status"] for each in created]
-        assert ends == ["CANCELLED" if response.status_code == 200 else "COMPLETED" for response in answers]
-        assert {response.status_code for response in answers} <= {200, 409}
+        assert ends == ["CANCELLED" if response.status_code == 200 else "COMPLETED" for response in responses]
+        assert {response.status_code for response in responses} <= {200, 409}
         await eventually(lambda: all(state.owner is None for state in memory_in_real_time.states()))
 
 
@@ -250,7 +250,7 @@ async def test_what_a_dead_process_has_left_waiting_is_admitted_by_another(
         assert len(scheduler_of(next_one).workflows) == 1
 
 
-async def test_an_insert_whose_answer_was_lost_is_admitted_all_the_same(
+async def test_an_insert_whose_response_was_lost_is_admitted_all_the_same(
     service: Service, provider: ScriptedProvider
 ) -> None:
     await one_runs(service, provider)
@@ -262,7 +262,7 @@ async def test_an_insert_whose_answer_was_lost_is_admitted_all_the_same(
 
 
 @pytest.mark.parametrize("fault", [BEFORE, AFTER])
-async def test_an_admission_that_failed_or_whose_answer_was_lost_is_made_again(
+async def test_an_admission_that_failed_or_whose_response_was_lost_is_made_again(
     memory: MemoryDatabase, clock: ManualClock, tmp_path: Path, provider: ScriptedProvider, fault: str
 ) -> None:
     async with serving(memory, tmp_path, provider, **ONE_AT_A_TIME) as service:
