@@ -1,4 +1,4 @@
-"""Answers with large workflows: bounded memory, slow readers, and the same bytes as small ones."""
+"""Responses with large workflows: bounded memory, slow readers, and the same bytes as small ones."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Answers that are built whole, when there is no memory for them."""
+"""Responses that are built whole, when there is no memory for them."""
 
 from pathlib import Path
 

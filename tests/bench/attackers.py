@@ -1,6 +1,7 @@
 """The attacks of `attacks.py`: what one tenant sends, over and over, until the process is stopped.
 
-Each attack is a coroutine that sends its requests once. Answers don't matter: an attacker takes a refusal and goes on.
+Each attack is a coroutine that sends its requests once. Responses don't matter: an attacker takes a refusal and goes
+on.
 """
 
 import asyncio
@@ -87,7 +88,7 @@ class Attacker:
             await asyncio.sleep(_PAUSE_S)
 
     async def read(self, path: str, **params: Any) -> int:
-        """Read an answer to its end without keeping it. Return its size."""
+        """Read a response to its end without keeping it. Return its size."""
         size = 0
         with suppress(httpx.HTTPError):
             async with self.http.stream("GET", path, params=params) as response:
@@ -240,7 +241,7 @@ async def _workflow_with_large_results(attacker: Attacker) -> str | None:
     return None if workflow is None else str(workflow["id"])
 
 
-async def large_answers(attacker: Attacker) -> None:
+async def large_responses(attacker: Attacker) -> None:
     await attacker.run(*_copies_of_a_result(attacker.times(800)))
     workflow_id = await _workflow_with_large_results(attacker)
     for _ in range(3):
@@ -313,7 +314,7 @@ async def half_heads(attacker: Attacker) -> None:
     await attacker.at_once(560, lambda: attacker.raw("GET / HTTP/1.1\r\nHost: attack\r\nX-More: "))
 
 
-async def unread_answers(attacker: Attacker) -> None:
+async def unread_responses(attacker: Attacker) -> None:
     requests = attacker.head("GET", "/schema/openapi.json") * 20
     await attacker.at_once(300, lambda: attacker.raw(requests))
 
@@ -389,7 +390,7 @@ ATTACKS: Mapping[str, Attack] = {
     "B1": Attack("20 steps with 60 data URIs each", data_uris),
     "B2": Attack("20 EDITING steps with 16 data URIs each", data_uris_as_inputs),
     "B3": Attack("20 EDITING steps with 17 input files each", many_inputs),
-    "C1": Attack("4 readers of a workflow of 55 MB; a create of 800 results of 900 kB", large_answers),
+    "C1": Attack("4 readers of a workflow of 55 MB; a create of 800 results of 900 kB", large_responses),
     "C2": Attack("3 readers of a list of 10 such workflows", large_lists),
     "C3": Attack("50 readers that don't read on", slow_readers),
     "C4": Attack(
@@ -403,7 +404,7 @@ ATTACKS: Mapping[str, Attack] = {
     "E1": Attack("560 streams, with 1,024 files", streams, open_files=1024),
     "E2": Attack("560 silent sockets without a token, with 1,024 files", silent_sockets, open_files=1024),
     "E3": Attack("560 heads that don't end, with 1,024 files", half_heads, open_files=1024),
-    "E4": Attack("300 connections with 20 requests for the OpenAPI document each, which don't read", unread_answers),
+    "E4": Attack("300 connections with 20 requests for the OpenAPI document each, which don't read", unread_responses),
     "F1": Attack("60 bodies of 15 MiB that stall", stalled_bodies),
     "F2": Attack("8 bodies of 15 MiB of `{}`", many_values),
     "F3": Attack("8 bodies of 900,000 values, which is within the bound", many_members),

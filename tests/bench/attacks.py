@@ -42,7 +42,7 @@ AGAIN_S = 0.05
 HEALTH_EVERY_S = 0.1
 SAMPLE_S = 0.1
 AFTER_RESTART_S = 10.0
-LONGEST_ANSWER_S = 60.0
+LONGEST_RESPONSE_S = 60.0
 MEBIBYTE = 1024 * 1024
 PAGE = os.sysconf("SC_PAGE_SIZE")
 KINDS = ("workflow", "image", "preview")
@@ -121,7 +121,7 @@ class Victim:
 
     async def _time(self, request: Callable[[], Awaitable[bool]], took: list[float]) -> None:
         began, succeeded = time.monotonic(), False
-        while not succeeded and time.monotonic() < self._until + LONGEST_ANSWER_S:
+        while not succeeded and time.monotonic() < self._until + LONGEST_RESPONSE_S:
             with suppress(httpx.HTTPError, ValueError):
                 succeeded = await request()
             if not succeeded:
@@ -134,8 +134,8 @@ async def measure_as_victim(url: str, token: str, seconds: float, kind: str) -> 
     """Measure, and print what was seen as JSON."""
     headers, limits = {"Authorization": f"Bearer {token}"}, httpx.Limits(max_keepalive_connections=0)
     async with (
-        httpx.AsyncClient(base_url=url, timeout=LONGEST_ANSWER_S, limits=limits, headers=headers) as http,
-        httpx.AsyncClient(base_url=url, timeout=LONGEST_ANSWER_S, limits=limits) as anyone,
+        httpx.AsyncClient(base_url=url, timeout=LONGEST_RESPONSE_S, limits=limits, headers=headers) as http,
+        httpx.AsyncClient(base_url=url, timeout=LONGEST_RESPONSE_S, limits=limits) as anyone,
     ):
         victim = Victim(http, anyone, seconds)
         await victim.measure(kind)

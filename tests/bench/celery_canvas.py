@@ -52,7 +52,7 @@ def step(previous: Any, work: str, task_type: str, config: dict[str, Any]) -> st
 
 def _image(base: str | None, task_type: str, config: dict[str, Any]) -> str:
     path = str(Path(os.environ[FOLDER_VARIABLE], f"{uuid4().hex}.png"))
-    answer = perform(
+    outcome = perform(
         {
             "task_type": task_type,
             "inputs": config,
@@ -62,8 +62,8 @@ def _image(base: str | None, task_type: str, config: dict[str, Any]) -> str:
             "light_only": False,
         }
     )
-    if "error" in answer:
-        raise RuntimeError(answer["error"])
+    if "error" in outcome:
+        raise RuntimeError(outcome["error"])
     return path
 
 
@@ -81,7 +81,7 @@ def main() -> None:
     deadline = time.monotonic() + _START_S
     while not app.control.ping(timeout=0.5):
         if time.monotonic() > deadline:
-            sys.exit("the plain Celery worker doesn't answer")
+            sys.exit("the plain Celery worker doesn't respond")
     shapes = (Shape.CHAIN, Shape.FAN)
     for shape in shapes:  # opens the connections, and imports the code in each process
         _run(replace(order.load, workflows=2 * order.workers, concurrency=2 * order.workers), shape)

@@ -3,7 +3,7 @@
     PYTHONPATH=tests .venv/bin/python tests/bench/decisions_view.py [--decisions 1000] [--loads 5]
 
 Each decision is that of a sub-workflow, one for each item, and shows a picture. All figures but the first have every
-card loaded. *first card* is the time from the end of the HTML answer until a card is shown, p50 of the loads. *all
+card loaded. *first card* is the time from the end of the HTML response until a card is shown, p50 of the loads. *all
 cards* is that of scrolling to the end. *a key* is the time from a key that chooses until the card shows that. *twenty
 by keys* is that of twenty such keys, one after the other, and *twenty recorded* that from the moment at which they may
 be sent until the service has recorded all.

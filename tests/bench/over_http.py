@@ -1,4 +1,4 @@
-"""Requests a second over HTTP, beside a bare handler that answers the same bytes on the same server. Run by hand:
+"""Requests a second over HTTP, beside a bare handler that returns the same bytes on the same server. Run by hand:
 
     PYTHONPATH=tests .venv/bin/python tests/bench/over_http.py [--rounds 5] [--seconds 2] [--concurrency 32]
 
@@ -40,10 +40,10 @@ PIPELINE = pipeline(1024)
 
 
 class Connection(asyncio.Protocol):
-    """Sends *request* again as soon as it is answered, until `stopped`."""
+    """Sends *request* again as soon as it has its response, until `stopped`."""
 
     stopped = False
-    answers = 0
+    responses = 0
 
     def __init__(self, request: bytes, status: int) -> None:
         self.request, self.status = request, status
@@ -62,7 +62,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         assert self.parser.get_status_code() == self.status, self.parser.get_status_code()
-        Connection.answers += 1
+        Connection.responses += 1
         if Connection.stopped:
             self.transport.close()
         else:
@@ -82,14 +82,14 @@ async def load(order: dict[str, Any]) -> float:
         for _ in range(order["concurrency"])
     ]
     await asyncio.sleep(order["seconds"])
-    rate = Connection.answers / (perf_counter() - began)
+    rate = Connection.responses / (perf_counter() - began)
     Connection.stopped = True
     await asyncio.wait_for(asyncio.gather(*(connection.closed for connection in connections)), 30)
     return rate
 
 
-def bare_app(answers: dict[str, str]) -> Litestar:
-    made, one, page = (answers[name].encode() for name in ("create", "get", "list"))
+def bare_app(responses: dict[str, str]) -> Litestar:
+    made, one, page = (responses[name].encode() for name in ("create", "get", "list"))
 
     @post(BASE)
     async def create(data: CreateWorkflow) -> Response[bytes]:
@@ -106,10 +106,10 @@ def bare_app(answers: dict[str, str]) -> Litestar:
     return Litestar([create, get_one, get_page], openapi_config=None, logging_config=None)
 
 
-async def serve_bare(answers: dict[str, str]) -> None:
+async def serve_bare(responses: dict[str, str]) -> None:
     settings = Settings(data_dir=Path(), port=0)
     with bound_socket(settings) as listener:
-        server = HttpServer(bare_app(answers), settings)
+        server = HttpServer(bare_app(responses), settings)
 
         def stop() -> None:
             server.should_exit = True
@@ -120,9 +120,9 @@ async def serve_bare(answers: dict[str, str]) -> None:
 
 
 @contextmanager
-def running_bare(answers: dict[str, str], folder: Path) -> Iterator[str]:
-    (folder / "answers.json").write_text(json.dumps(answers))
-    command = [sys.executable, __file__, "--bare", str(folder / "answers.json")]
+def running_bare(responses: dict[str, str], folder: Path) -> Iterator[str]:
+    (folder / "responses.json").write_text(json.dumps(responses))
+    command = [sys.executable, __file__, "--bare", str(folder / "responses.json")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -147,7 +147,7 @@ def measured(address: str, request: str, status: int, seconds: float, concurrenc
 
 
 def requests(up: StepwellProcess) -> tuple[dict[str, tuple[str, int]], dict[str, str]]:
-    """The request and status of each operation, and what the service answers."""
+    """The request and status of each operation, and the responses of the service."""
     body = json.dumps(PIPELINE)
     content = f"Content-Type: application/json\r\nContent-Length: {len(body)}"
     head = f"Host: bench\r\nAuthorization: Bearer {up.token}\r\n"
@@ -155,19 +155,19 @@ def requests(up: StepwellProcess) -> tuple[dict[str, tuple[str, int]], dict[str,
         made = [client.post(BASE, params={"start": False}, json=PIPELINE) for _ in range(LISTED)]
         ended = client.post(BASE, json=pipeline(64)).json()["id"]
         until(lambda: client.get(BASE + ended).json()["status"] == "COMPLETED", 60)
-        answers = {"create": made[0].text, "get": client.get(BASE + ended).text, "list": client.get(BASE).text}
+        responses = {"create": made[0].text, "get": client.get(BASE + ended).text, "list": client.get(BASE).text}
     sent = {
         "create": (f"POST {BASE}?start=false HTTP/1.1\r\n{head}{content}\r\n\r\n{body}", 201),
         "get": (f"GET {BASE}{ended} HTTP/1.1\r\n{head}\r\n", 200),
         "list": (f"GET {BASE}?limit={LISTED} HTTP/1.1\r\n{head}\r\n", 200),
     }
-    return sent, answers
+    return sent, responses
 
 
 def compare(rounds: int, seconds: float, concurrency: int, only: str) -> None:
     with fresh_folder() as folder, running_up(folder / "up") as up:
-        sent, answers = requests(up)
-        with running_bare(answers, folder) as bare:
+        sent, responses = requests(up)
+        with running_bare(responses, folder) as bare:
             print(f"{'':8}{'bytes':>8}{'stepwell':>10}{'bare':>10}  requests/s{'ratio':>8}")
             for name, (request, status) in sent.items():
                 if only not in (name, "all"):
@@ -178,7 +178,7 @@ def compare(rounds: int, seconds: float, concurrency: int, only: str) -> None:
                     theirs.append(measured(bare, request, status, seconds, concurrency))
                 rates = statistics.median(ours), statistics.median(theirs)
                 ratio = f"{rates[0] / rates[1]:8.1%}"
-                print(f"{name:8}{len(answers[name]):8}{rates[0]:10.0f}{rates[1]:10.0f}{'':12}{ratio}", flush=True)
+                print(f"{name:8}{len(responses[name]):8}{rates[0]:10.0f}{rates[1]:10.0f}{'':12}{ratio}", flush=True)
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ def workers(url: str) -> Iterator[None]:
     try:
         deadline = time.monotonic() + _START_S
         while len(app.control.ping(timeout=0.5)) < len(names):
-            assert time.monotonic() < deadline, "the workers don't answer"
+            assert time.monotonic() < deadline, "the workers don't respond"
         yield
     finally:
         for worker in started:

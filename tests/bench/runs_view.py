@@ -3,7 +3,7 @@
     PYTHONPATH=tests .venv/bin/python tests/bench/runs_view.py [--workflows 1000000] [--loads 3] [--folder kept]
 
 A kept folder is seeded only once, which takes longer than all the rest. *rows* and *counts* are the times from the end
-of the HTML answer until the rows and the counts by status are shown, with scripts in the browser's cache: p50 of the
+of the HTML response until the rows and the counts by status are shown, with scripts in the browser's cache: p50 of the
 loads. The counts are those of the database, unless this process has counted the same in the last five seconds. *next*
 is the time from a click on the link to the next page until its rows are shown. Then a filter that matches one in a
 thousand is paged through to the end.
@@ -44,7 +44,7 @@ VIEWS = {
     "created before (8%)": "?created_before=2026-02-01T00:00:00Z",
     "200 rows": "?limit=200",
 }
-# Milliseconds after the end of the HTML answer until the rows are shown, and until the counts are.
+# Milliseconds after the end of the HTML response until the rows are shown, and until the counts are.
 SHOWN = """async () => {
   const began = performance.getEntriesByType("navigation")[0].responseEnd;
   const frame = () => new Promise(requestAnimationFrame);

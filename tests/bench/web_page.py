@@ -2,10 +2,10 @@
 
     PYTHONPATH=tests .venv/bin/python tests/bench/web_page.py [--loads 20]
 
-The first column is the first load, with an empty cache. *after the page* is the time from the end of the HTML answer to
-the frame in which the view shows its data; it contains the scripts and all requests to the API. The data of a run are
-its drawn graph, those of a new run the plan of what is in the editor. *after the data* begins at the end of the last
-answer of the API before that frame. The target holds for *after the page*.
+The first column is the first load, with an empty cache. *after the page* is the time from the end of the HTML response
+to the frame in which the view shows its data; it contains the scripts and all requests to the API. The data of a run
+are its drawn graph, those of a new run the plan of what is in the editor. *after the data* begins at the end of the
+last response of the API before that frame. The target holds for *after the page*.
 """
 
 import argparse
@@ -30,9 +30,9 @@ TIMES = """async () => {
   while (mark() === undefined) await new Promise((resolve) => setTimeout(resolve, 5));
   const shown = mark();
   const page = performance.getEntriesByType("navigation")[0].responseEnd;
-  const answers = performance.getEntriesByType("resource")
+  const responses = performance.getEntriesByType("resource")
     .filter((each) => each.name.includes("/api/v1/") && each.initiatorType !== "img" && each.responseEnd < shown);
-  return [shown - page, shown - Math.max(page, ...answers.map((each) => each.responseEnd))];
+  return [shown - page, shown - Math.max(page, ...responses.map((each) => each.responseEnd))];
 }"""
 
 

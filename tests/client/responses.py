@@ -1,4 +1,4 @@
-"""Answers of a service, and a clock for clients that wait for them."""
+"""Responses of a service, and a clock for clients that wait for them."""
 
 from typing import Any
 

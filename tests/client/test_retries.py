@@ -52,7 +52,7 @@ REFUSED = httpx.ConnectError("refused")
 
 
 class Service:
-    """Answers requests in turn, and keeps them with their bodies."""
+    """Responds to requests in turn, and keeps them with their bodies."""
 
     def __init__(self, *responses: httpx.Response | Exception) -> None:
         self.responses, self.requests = list(responses), list[httpx.Request]()
@@ -163,7 +163,7 @@ async def test_a_wait_survives_a_restart_of_the_service(monkeypatch: pytest.Monk
 
 
 class SlowService(Service):
-    """Answers each request after *delay_s* of the clock."""
+    """Responds to each request after *delay_s* of the clock."""
 
     def __init__(self, clock: Clock, delay_s: float, *responses: httpx.Response | Exception) -> None:
         super().__init__(*responses)
