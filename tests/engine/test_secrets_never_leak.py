@@ -82,17 +82,17 @@ class EchoingCustom(CustomEmulator):
 
 @dataclass
 class Watch:
-    """A service with all three providers, and every answer that its API has given."""
+    """A service with all three providers, and every response of its API."""
 
     service: Service
     memory: MemoryDatabase
     emulators: dict[ProviderType, Any]
     folder: Path
-    answers: list[str] = field(default_factory=list)
+    responses: list[str] = field(default_factory=list)
 
     async def record(self, response: httpx.Response) -> None:
         await response.aread()
-        self.answers.append(f"{response.request.url} {response.status_code} {response.headers} {response.text}")
+        self.responses.append(f"{response.request.url} {response.status_code} {response.headers} {response.text}")
 
     async def run(self, kind: ProviderType, fails: str | None = None, **members: Any) -> dict[str, Any]:
         """Run a workflow of one step to its end. *fails*: it must fail, with these words in the error."""
@@ -103,7 +103,7 @@ class Watch:
         return ended
 
     async def request_everything(self) -> None:
-        """Request everything that the API returns, so that `answers` has it."""
+        """Request everything that the API returns, so that `responses` has it."""
         get = self.service.client.get
         listed = (await get("/api/v1/workflows/", params={"limit": 100, "include_steps": True})).json()["workflows"]
         for workflow in listed:
@@ -165,7 +165,7 @@ def found_in(text: str) -> list[str]:
 
 
 async def assert_no_secret(watch: Watch, logs: str, *, in_results: bool = False) -> None:
-    """Assert that no secret is in logs, rows, answers and files. *in_results*: the results of steps may have one."""
+    """Assert that no secret is in logs, rows, responses and files. *in_results*: the results of steps may have one."""
     await watch.request_everything()
     rows = watch.rows()
     assert all(rows[table] != "[]" for table in ("workflows", "steps", "tasks", "events"))
@@ -173,7 +173,7 @@ async def assert_no_secret(watch: Watch, logs: str, *, in_results: bool = False)
     assert {table: found_in(text) for table, text in rows.items() if found_in(text) and table != "steps"} == {}
     if not in_results:
         assert found_in(rows["steps"]) == []
-        assert [answer for answer in watch.answers if found_in(answer)] == []
+        assert [response for response in watch.responses if found_in(response)] == []
         files = [path for path in watch.folder.rglob("*") if path.is_file()]
         assert [path for path in files if found_in(path.read_bytes().decode("latin-1"))] == []
 
@@ -322,8 +322,8 @@ async def test_a_secret_in_a_result_is_nowhere_else(
     assert [one["status"] for one in workflow["steps"]] == ["COMPLETED", "FAILED"], workflow["errors"]
     assert echoed in json.dumps(workflow["steps"][0]["result"])
     assert found_in(str(workflow["errors"])) == []
-    for answer in (await watch.service.events(created["id"]), await tasks_of(watch, created["id"])):
-        assert found_in(json.dumps(answer)) == []
+    for listed in (await watch.service.events(created["id"]), await tasks_of(watch, created["id"])):
+        assert found_in(json.dumps(listed)) == []
     await assert_no_secret(watch, capfd.readouterr().err, in_results=True)
 
 
@@ -339,7 +339,7 @@ async def test_these_tests_find_a_secret_where_there_is_one(watch: Watch, capfd:
     await watch.service.until_ended(created["id"])
     assert found_in(watch.rows()["steps"]) == [CANARIES[2]]
     await watch.request_everything()
-    assert any(found_in(answer) for answer in watch.answers)
+    assert any(map(found_in, watch.responses))
 
 
 def test_settings_do_not_print_a_secret() -> None:

@@ -81,4 +81,4 @@ async def test_no_failed_call_leaks_a_secret(
             for part in secrets_of(world):
                 assert part not in logs
                 assert [table for table, text in rows.items() if part in text] == []
-                assert [answer for answer in watch.answers if part in answer] == []
+                assert [response for response in watch.responses if part in response] == []

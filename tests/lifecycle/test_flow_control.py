@@ -17,7 +17,7 @@ from stepwell.lifecycle.steps import ResolvedStep
 from stepwell.lifecycle.stored_run import StoredRun
 from stepwell.lifecycle.waits import EARLY_SIGNALS_MAX_BYTES
 from support.workflows.flow_specs import RepeatSpec, Script, StepSpec, resolved_step_of
-from support.workflows.flows import ACTOR, SimulatedFlow, answer, approval, flow, run_step
+from support.workflows.flows import ACTOR, SimulatedFlow, approval, evaluate, flow, run_step
 from support.workflows.runs import resolved_steps_of
 
 COMPLETED, FAILED, SKIPPED, PENDING = StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.PENDING
@@ -81,7 +81,7 @@ def test_a_step_after_a_skipped_one_starts_before_the_other_dependencies_of_that
         StepSpec(depends_on=(0, 1)),
         StepSpec(depends_on=(2,), run_if=RunIf.ALL_ENDED),
     )
-    answer(sim, 1)
+    evaluate(sim, 1)
     run_step(sim, 0)
     assert sim.statuses == [FAILED, RUNNING, SKIPPED, PENDING]
     assert sim.startable() == [3]
@@ -90,44 +90,44 @@ def test_a_step_after_a_skipped_one_starts_before_the_other_dependencies_of_that
 def test_a_result_that_comes_while_the_workflow_is_paused_is_ignored_and_asked_for_again() -> None:
     sim = flow(StepSpec(condition=True), StepSpec())
     sim.do(sim.dispatch_input(1))  # so that it stays in memory
-    late = sim.answer_input(0)
+    late = sim.evaluated(0)
     sim.do(Pause(ACTOR))
     assert not sim.do(late).has_rows
     sim.resume()
     assert not sim.do(late).has_rows
     assert sim.startable() == []
-    answer(sim, 0)
+    evaluate(sim, 0)
     assert sim.startable() == [0]
 
 
 def test_a_step_whose_condition_was_true_before_a_pause_is_asked_again() -> None:
     sim = flow(StepSpec(condition=True), StepSpec())
     sim.do(sim.dispatch_input(1))
-    answer(sim, 0)
+    evaluate(sim, 0)
     sim.do(Pause(ACTOR))
     sim.resume()
     assert sim.startable() == []
-    assert list(sim.questions) == [0]
+    assert list(sim.evaluations) == [0]
 
 
 def test_a_step_that_a_condition_has_skipped_stays_skipped_at_resume() -> None:
     sim = flow(StepSpec(condition=False), StepSpec(scripts=FAILS), StepSpec(depends_on=(0, 1)))
-    answer(sim, 0)
+    evaluate(sim, 0)
     assert sim.drive() is WorkflowStatus.FAILED
     sim.resume()
     assert sim.statuses == [SKIPPED, PENDING, SKIPPED]
     assert sim.events[-1].data == {"still_skipped": ["s0", "s2"]}
-    assert sim.questions == {}
+    assert sim.evaluations == {}
 
 
 def test_a_retry_does_not_ask_again() -> None:
     sim = flow(StepSpec(condition=True, scripts={0: Script(flaky=1)}))
-    answer(sim, 0)
+    evaluate(sim, 0)
     run_step(sim, 0)
     sim.now += timedelta(hours=1)
     sim.do(RetryDue(0))
     assert sim.startable() == [0]
-    assert sim.questions == {}
+    assert sim.evaluations == {}
 
 
 # Repetitions
@@ -206,7 +206,7 @@ def test_the_best_result_so_far_is_stored_although_the_next_attempt_begins_in_th
 
 def test_a_decision_is_the_result_of_the_step() -> None:
     sim = flow(approval())
-    answer(sim, 0)
+    evaluate(sim, 0)
     sim.do(Decide(ACTOR, 0, "approve", note="fine", data=b'{"pick":3}'))
     assert sim.result(0) == {
         "choice": "approve",
@@ -222,21 +222,21 @@ def test_a_decision_is_the_result_of_the_step() -> None:
 
 def test_a_rejection_fails_the_step_and_names_who_rejected() -> None:
     sim = flow(approval())
-    answer(sim, 0)
+    evaluate(sim, 0)
     sim.do(Decide(ACTOR, 0, "reject", note="too dark"))
     assert (sim.status, sim.step_rows[0].error_message) == (WorkflowStatus.FAILED, "rejected by alice: too dark")
 
 
 def test_a_choice_that_the_step_does_not_have_is_refused() -> None:
     sim = flow(approval())
-    answer(sim, 0)
+    evaluate(sim, 0)
     with pytest.raises(NotWaiting, match="The choices are approve, reject, other"):
         sim.run.apply(Decide(ACTOR, 0, "Approve"), sim.now)
 
 
 def test_a_second_decision_is_refused() -> None:
     sim = flow(approval(), StepSpec())
-    answer(sim, 0)
+    evaluate(sim, 0)
     sim.do(Decide(ACTOR, 0, "approve"))
     with pytest.raises(NotWaiting):
         sim.run.apply(Decide("bob", 0, "reject"), sim.now)
@@ -244,7 +244,7 @@ def test_a_second_decision_is_refused() -> None:
 
 def test_a_decision_is_late_at_its_time_although_the_timer_has_not_fired() -> None:
     sim = flow(approval(answer="timeout", on_timeout="approve"))
-    answer(sim, 0)
+    evaluate(sim, 0)
     sim.now += timedelta(seconds=50)
     with pytest.raises(NotWaiting, match="The time for the decision has passed"):
         sim.run.apply(Decide(ACTOR, 0, "reject"), sim.now)
@@ -254,7 +254,7 @@ def test_a_decision_is_late_at_its_time_although_the_timer_has_not_fired() -> No
 
 def test_a_timer_that_fires_early_is_set_again() -> None:
     sim = flow(approval(answer="timeout", on_timeout="approve"))
-    answer(sim, 0)
+    evaluate(sim, 0)
     until = sim.wake[0]
     assert not sim.do(RetryDue(0)).has_rows
     assert sim.wake == {0: until}
@@ -269,12 +269,12 @@ def test_a_wait_that_nobody_ends_fails_the_step_in_words_that_name_the_time(on_t
 
 def test_a_link_to_an_earlier_wait_decides_nothing() -> None:
     sim = flow(approval(answer="reject"))
-    answer(sim, 0)
+    evaluate(sim, 0)
     old = sim.open_waits[0].id
     sim.do(Decide(ACTOR, 0, "reject", wait_id=old))
     assert sim.status is WorkflowStatus.FAILED
     sim.resume()
-    answer(sim, 0)
+    evaluate(sim, 0)
     with pytest.raises(NotWaiting):
         sim.run.apply(Decide(ACTOR, 0, "approve", wait_id=old), sim.now)
 
@@ -282,14 +282,14 @@ def test_a_link_to_an_earlier_wait_decides_nothing() -> None:
 @pytest.mark.parametrize("policy", [OnFailure.DRAIN, OnFailure.CANCEL])
 def test_a_failure_that_stops_the_workflow_cancels_waits(policy: OnFailure) -> None:
     sim = flow(StepSpec(scripts=FAILS), approval(), policy=policy)
-    answer(sim, 1)
+    evaluate(sim, 1)
     run_step(sim, 0)
     assert (sim.status, sim.statuses) == (WorkflowStatus.FAILED, [FAILED, CANCELLED])
 
 
 def test_waits_go_on_after_a_failure_that_does_not_stop_the_workflow() -> None:
     sim = flow(StepSpec(scripts=FAILS), approval(), policy=OnFailure.CONTINUE)
-    answer(sim, 1)
+    evaluate(sim, 1)
     run_step(sim, 0)
     assert (sim.status, sim.statuses) == (WorkflowStatus.RUNNING, [FAILED, RUNNING])
     sim.decide(1)
@@ -298,7 +298,7 @@ def test_waits_go_on_after_a_failure_that_does_not_stop_the_workflow() -> None:
 
 def test_a_decision_is_recorded_while_the_workflow_is_paused_and_nothing_starts() -> None:
     sim = flow(approval(), StepSpec(depends_on=(0,)))
-    answer(sim, 0)
+    evaluate(sim, 0)
     sim.do(Pause(ACTOR))
     assert sim.is_parked
     sim.decide(0)
@@ -308,7 +308,7 @@ def test_a_decision_is_recorded_while_the_workflow_is_paused_and_nothing_starts(
 
 def test_a_time_ends_while_the_workflow_is_paused_and_not_in_memory() -> None:
     sim = flow(StepSpec(waits_for=WaitKind.DELAY), StepSpec(depends_on=(0,)))
-    answer(sim, 0)
+    evaluate(sim, 0)
     sim.do(Pause(ACTOR))
     assert sim.workflow.wake_at == sim.now + timedelta(seconds=100)
     assert sim.wake_up()
@@ -324,7 +324,7 @@ def test_a_signal_that_comes_early_is_stored_once_and_taken_by_its_step() -> Non
         sim.run.apply(Signal(ACTOR, "signal 1"), sim.now)
     sim.crash()
     run_step(sim, 0)
-    answer(sim, 1)
+    evaluate(sim, 1)
     assert sim.status is WorkflowStatus.COMPLETED
     assert sim.result(1) == {"data": [1], "by": ACTOR, "at": "2026-01-01T00:00:00Z"}
     assert sim.signal_rows == {}
@@ -339,14 +339,14 @@ def test_the_signals_that_wait_for_their_steps_are_bounded_together() -> None:
     with pytest.raises(NotWaiting, match="over 1,048,576 bytes together: send this one once its step waits"):
         sim.run.apply(Signal(ACTOR, "signal 3", data=b"1"), sim.now)
     run_step(sim, 0)
-    answer(sim, 1, 2, 3)
+    evaluate(sim, 1, 2, 3)
     sim.do(Signal(ACTOR, "signal 3", data=b"1"))
     assert sim.status is WorkflowStatus.COMPLETED
 
 
 def test_a_signal_after_its_step_has_completed_is_refused() -> None:
     sim = flow(StepSpec(waits_for=WaitKind.SIGNAL), StepSpec())
-    answer(sim, 0)
+    evaluate(sim, 0)
     sim.do(Signal(ACTOR, "signal 0"))
     with pytest.raises(NotWaiting, match="doesn't wait for the signal any more"):
         sim.run.apply(Signal(ACTOR, "signal 0"), sim.now)
@@ -362,7 +362,7 @@ def test_a_signal_can_come_before_the_workflow_starts() -> None:
 @pytest.mark.parametrize("verb", [Decide(ACTOR, 0, "approve"), Signal(ACTOR, "signal 0")])
 def test_nothing_is_decided_after_the_end(verb: Decide | Signal) -> None:
     sim = flow(approval(), StepSpec(waits_for=WaitKind.SIGNAL))
-    answer(sim, 0)
+    evaluate(sim, 0)
     sim.do(Cancel(ACTOR))
     assert sim.statuses == [CANCELLED, CANCELLED]
     with pytest.raises(InvalidTransition):
@@ -374,7 +374,7 @@ def test_nothing_is_decided_after_the_end(verb: Decide | Signal) -> None:
 
 def test_a_workflow_that_waits_for_a_decision_is_parked_without_a_time() -> None:
     sim = flow(approval())
-    answer(sim, 0)
+    evaluate(sim, 0)
     before = sim.workflow
     decision = sim.do(Park())
     assert sim.is_parked
@@ -385,34 +385,34 @@ def test_a_workflow_that_waits_for_a_decision_is_parked_without_a_time() -> None
 
 def test_a_parked_workflow_is_due_at_the_earliest_of_its_times() -> None:
     sim = flow(approval(answer="timeout"), StepSpec(waits_for=WaitKind.DELAY))
-    answer(sim, 0, 1)
+    evaluate(sim, 0, 1)
     sim.do(Park())
     assert sim.workflow.wake_at == sim.now + timedelta(seconds=50)
 
 
 def test_a_workflow_whose_next_time_comes_soon_is_not_parked() -> None:
     sim = flow(approval(answer="timeout"))
-    answer(sim, 0)
+    evaluate(sim, 0)
     sim.now += timedelta(seconds=21)
     assert not sim.do(Park()).has_rows
 
 
 def test_a_workflow_that_has_something_to_do_is_not_parked() -> None:
     sim = flow(approval(), StepSpec())
-    answer(sim, 0)
+    evaluate(sim, 0)
     assert not sim.do(Park()).has_rows
 
 
 def test_a_workflow_with_an_open_question_is_not_parked() -> None:
     sim = flow(approval(), StepSpec(condition=True))
-    answer(sim, 0)
+    evaluate(sim, 0)
     assert not sim.do(Park()).has_rows
 
 
 @pytest.mark.parametrize("room", [True, False])
 def test_a_decision_brings_a_parked_workflow_back_or_makes_it_wait_for_admission(*, room: bool) -> None:
     sim = flow(approval(), StepSpec(depends_on=(0,)), room=room)
-    answer(sim, 0)
+    evaluate(sim, 0)
     sim.do(Park())
     sim.load_for_verb()
     sim.do(Decide(ACTOR, 0, "approve"))
@@ -428,7 +428,7 @@ def test_a_parked_workflow_that_continues_after_failures_goes_on_after_a_decisio
 ) -> None:
     steps = (StepSpec(scripts=FAILS), approval(), StepSpec(depends_on=(1,), run_if=run_if))
     sim = flow(*steps, policy=OnFailure.CONTINUE, room=room)
-    answer(sim, 1)
+    evaluate(sim, 1)
     run_step(sim, 0)
     sim.do(Park())
     sim.load_for_verb()
@@ -440,7 +440,7 @@ def test_a_parked_workflow_that_continues_after_failures_goes_on_after_a_decisio
 
 def test_a_rejection_that_does_not_stop_a_parked_workflow_leaves_the_times_of_its_retries() -> None:
     sim = flow(StepSpec(scripts={0: Script(flaky=1)}), approval(optional=True))
-    answer(sim, 1)
+    evaluate(sim, 1)
     sim.do(sim.dispatch_input(0))
     sim.do(replace(sim.end_input(0), retry_after_s=3600.0))
     sim.do(Park())

@@ -5,14 +5,14 @@ import pytest
 from stepwell.contract.enums import OnFailure, StepStatus, WorkflowStatus
 from stepwell.lifecycle.inputs import Evaluated, Pause
 from support.workflows.flow_specs import RepeatSpec, Script, StepSpec
-from support.workflows.flows import ACTOR, answer, flow, run_step
+from support.workflows.flows import ACTOR, evaluate, flow, run_step
 
 COMPLETED, FAILED, PENDING, RUNNING = StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.PENDING, StepStatus.RUNNING
 
 
 def test_at_most_so_many_items_are_under_way_and_the_first_ones_begin_first() -> None:
     sim = flow(StepSpec(items=4, concurrency=2))
-    answer(sim, 0)
+    evaluate(sim, 0)
     first, second = sim.startable()
     assert (sim.item_rows[first].item_key, sim.item_rows[second].item_key) == ((0, 0), (0, 1))
     for position in (first, second):
@@ -24,7 +24,7 @@ def test_at_most_so_many_items_are_under_way_and_the_first_ones_begin_first() ->
 
 def test_an_item_that_finds_no_room_and_cancels_the_others_ends_the_workflow() -> None:
     sim = flow(StepSpec(items=2, concurrency=2), policy=OnFailure.CANCEL)
-    answer(sim, 0)
+    evaluate(sim, 0)
     first, second = sim.startable()
     sim.do(sim.dispatch_input(first))
     sim.run.output_budget.result_bytes = sim.run.output_budget.max_bytes
@@ -34,13 +34,13 @@ def test_an_item_that_finds_no_room_and_cancels_the_others_ends_the_workflow() -
 
 def test_an_empty_list_completes_at_once() -> None:
     sim = flow(StepSpec(items=0))
-    answer(sim, 0)
+    evaluate(sim, 0)
     assert sim.status is WorkflowStatus.COMPLETED
 
 
 def test_a_failed_item_starts_no_other_and_lets_running_ones_end() -> None:
     sim = flow(StepSpec(items=4, concurrency=2, scripts={(0, 0): Script(succeeds=False)}))
-    answer(sim, 0)
+    evaluate(sim, 0)
     first, second = sim.startable()
     sim.do(sim.dispatch_input(first))
     sim.do(sim.dispatch_input(second))
@@ -55,7 +55,7 @@ def test_a_failed_item_starts_no_other_and_lets_running_ones_end() -> None:
 def test_items_between_two_attempts_are_held_back_when_another_has_failed() -> None:
     scripts = {(0, 0): Script(flaky=1), (1, 0): Script(succeeds=False)}
     sim = flow(StepSpec(items=2, concurrency=2, scripts=scripts))
-    answer(sim, 0)
+    evaluate(sim, 0)
     for position in sim.startable():
         run_step(sim, position)
     assert sim.status is WorkflowStatus.FAILED
@@ -75,14 +75,14 @@ def test_the_items_of_a_step_are_not_evaluated_again_after_a_failure() -> None:
     sim = flow(StepSpec(items=2, condition=True, scripts={(1, 0): Script(succeeds=False)}))
     assert sim.drive() is WorkflowStatus.FAILED
     sim.resume()
-    assert sim.questions[0].items is False
-    answer(sim, 0)
+    assert sim.evaluations[0].items is False
+    evaluate(sim, 0)
     assert [sim.item_rows[position].item_key for position in sim.startable()] == [(0, 1)]
 
 
 def test_a_step_with_items_is_pending_while_the_workflow_is_paused_and_none_is_under_way() -> None:
     sim = flow(StepSpec(items=3, concurrency=1))
-    answer(sim, 0)
+    evaluate(sim, 0)
     sim.do(sim.dispatch_input(sim.startable()[0]))
     sim.do(Pause(ACTOR))
     assert sim.statuses == [RUNNING]
@@ -95,13 +95,13 @@ def test_a_step_with_items_is_pending_while_the_workflow_is_paused_and_none_is_u
 )
 def test_a_step_has_at_most_a_thousand_items(count: int, error: str | None) -> None:
     sim = flow(StepSpec(items=1))
-    sim.do(Evaluated(0, sim.questions[0].number, items=tuple([b"0"] * count)))
+    sim.do(Evaluated(0, sim.evaluations[0].number, items=tuple([b"0"] * count)))
     assert sim.step_rows[0].error_message == error
 
 
 def test_an_item_does_not_start_when_no_result_has_room() -> None:
     sim = flow(StepSpec(items=2, concurrency=1, collect=True))
-    answer(sim, 0)
+    evaluate(sim, 0)
     sim.run.output_budget.result_bytes = sim.run.output_budget.max_bytes
     sim.do(sim.dispatch_input(sim.startable()[0]))
     assert sim.task_rows == {}

@@ -8,7 +8,7 @@ from stepwell.contract.enums import EventType, OnFailure, StepStatus, TaskStatus
 from stepwell.lifecycle.inputs import Cancel, Decide, GiveUp, Park, Pause, RetryDue
 from stepwell.lifecycle.model import NEVER
 from support.workflows.flow_specs import RepeatSpec, Script, StepSpec
-from support.workflows.flows import ACTOR, SimulatedFlow, answer, approval, flow, run_step
+from support.workflows.flows import ACTOR, SimulatedFlow, approval, evaluate, flow, run_step
 
 COMPLETED, FAILED, CANCELLED, RUNNING = (
     StepStatus.COMPLETED,
@@ -35,7 +35,7 @@ def with_child(spec: StepSpec = CHILD, *others: StepSpec, config: WorkflowConfig
 def parked(*specs: StepSpec, config: WorkflowConfig | None = None) -> SimulatedFlow:
     """Return a workflow that only waits for the sub-workflow of its first step, and for the approvals after it."""
     sim = with_child(*specs, config=config)
-    answer(sim, *range(1, len(specs)))
+    evaluate(sim, *range(1, len(specs)))
     sim.do(Park())
     assert sim.is_parked
     return sim
@@ -161,7 +161,7 @@ def test_resume_continues_the_same_sub_workflow_once_it_has_stopped() -> None:
 
 def test_a_failure_that_drains_lets_the_sub_workflow_end() -> None:
     sim = with_child(CHILD, StepSpec(scripts={0: Script(succeeds=False)}), approval())
-    answer(sim, 2)
+    evaluate(sim, 2)
     run_step(sim, 1)
     assert (sim.status, sim.statuses) == (WorkflowStatus.RUNNING, [RUNNING, FAILED, CANCELLED])
     sim.do(sim.child_ended_input(0))
@@ -179,7 +179,7 @@ def test_a_rejection_that_cancels_a_parked_workflow_stops_its_sub_workflow() -> 
 def test_a_time_out_in_a_paused_workflow_stops_its_sub_workflow() -> None:
     config = WorkflowConfig(on_failure=OnFailure.CANCEL)
     sim = with_child(CHILD, approval(answer="timeout"), config=config)
-    answer(sim, 1)
+    evaluate(sim, 1)
     sim.do(Pause(ACTOR))
     sim.take_up()
     assert sim.is_parked
@@ -209,7 +209,7 @@ def test_the_end_of_an_earlier_sub_workflow_changes_nothing() -> None:
 
 def test_a_timer_of_the_parent_leaves_its_sub_workflow_alone() -> None:
     sim = with_child(CHILD, StepSpec(waits_for=WaitKind.DELAY))
-    answer(sim, 1)
+    evaluate(sim, 1)
     sim.now += timedelta(seconds=100)
     sim.do(RetryDue(1))
     assert (sim.statuses, children(sim)) == ([RUNNING, COMPLETED], [WorkflowStatus.RUNNING])

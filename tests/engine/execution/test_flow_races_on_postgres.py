@@ -293,7 +293,7 @@ _ALIVE = [pair for pair in PAIRS if DEATH not in pair]
     [
         Moment.UNCOMMITTED,
         pytest.param(Moment.AFTER, marks=pytest.mark.extended),
-        pytest.param(Moment.UNANSWERED, marks=pytest.mark.extended),
+        pytest.param(Moment.UNKNOWN, marks=pytest.mark.extended),
     ],
 )
 async def test_two_events_in_two_processes_have_one_legal_outcome(

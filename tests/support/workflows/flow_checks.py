@@ -120,7 +120,7 @@ def _check_progress(sim: SimulatedFlow) -> None:
     if state.status is WorkflowStatus.RUNNING and state.owner is not None:
         moves: list[object] = [sim.live, sim.wake, sim.waiting_rows(), sim.child_rows(), sim.following]
         if run.may_start:
-            moves += [sim.startable(), sim.questions]
+            moves += [sim.startable(), sim.evaluations]
         orphans = [position for position in sim.queue if run.has_attempt(position)]
         assert any(moves) or orphans, "stuck"
 

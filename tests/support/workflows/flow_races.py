@@ -44,11 +44,11 @@ class Moment(StrEnum):
 
     AFTER = "after"
     UNCOMMITTED = "uncommitted"
-    UNANSWERED = "unanswered"
+    UNKNOWN = "unknown"
 
 
 class Outcome(NamedTuple):
-    """The answers to both (None: it is no request), the parent's status, and how approval and signal of the target
+    """The responses to both (None: it is no request), the parent's status, and how approval and signal of the target
     stand.
     """
 
@@ -139,7 +139,7 @@ def differing_races() -> list[RaceCase]:
         RaceCase(pair, target, moment)
         for pair, target, moment in product(PAIRS, Target, Moment)
         if (pair[0] != "cleanup" or moment is Moment.AFTER)
-        and (pair[0] != DEATH or moment is not Moment.UNANSWERED)
+        and (pair[0] != DEATH or moment is not Moment.UNKNOWN)
         and (target is not Target.CHILD or _OF_TARGET.intersection(pair))
     ]
 
@@ -156,7 +156,7 @@ def legal(pair: tuple[str, str], target: Target, moment: Moment) -> set[Outcome]
     first, second = pair
     outcome = TABLE[pair]
     if second == DEATH and moment is not Moment.AFTER and first not in (DEATH, "cleanup"):
-        outcome = outcome._replace(first=None)  # the client got no answer
+        outcome = outcome._replace(first=None)  # the client got no response
         if moment is Moment.UNCOMMITTED and first != "timeout":
             return {UNTOUCHED}
     legal = {outcome}
@@ -206,7 +206,7 @@ def request_for(event: str, parent: object, target: object) -> tuple[str, str, M
 
 
 def outcome_of(codes: Sequence[int | None], parent: dict[str, Any], target: dict[str, Any]) -> Outcome:
-    """Return the outcome that these answers and these workflows, as the API shows them, are."""
+    """Return the outcome that these responses and these workflows, as the API shows them, are."""
     ask, word = step_of(target, "ask"), step_of(target, "word")
     decision = ask["result"]
     decided = ask["status"] if decision is None else f"{decision['choice']} by {decision['by']}"

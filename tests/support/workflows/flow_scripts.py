@@ -97,7 +97,7 @@ class Op(Struct, frozen=True):
 USUAL: list[str] = (
     "dispatch " * 5
     + "end " * 6
-    + "answer " * 5
+    + "evaluate " * 5
     + "due " * 2
     + "decide " * 3
     + "child " * 3
@@ -128,8 +128,8 @@ def input_of(sim: SimulatedFlow, op: Op) -> Input | None:  # noqa: C901, PLR0912
             return sim.dispatch_input(pick(startable))
         case "end" if sim.live:
             return sim.end_input(pick(sorted(sim.live)))
-        case "answer" if sim.questions:
-            return sim.answer_input(pick(sorted(sim.questions)))
+        case "evaluate" if sim.evaluations:
+            return sim.evaluated(pick(sorted(sim.evaluations)))
         case "due" if sleeping := sim.sleeping():
             position = sim.first_due(sleeping)
             sim.now = max(sim.now, sim.wake[position])

@@ -74,7 +74,7 @@ class SimulatedFlow(FlowRows):
     """A Run, the rows that it has recorded, and what an engine would hold for it. Every input is checked.
 
     `queue`, `live`, `wake` and `pauses` are of this process, by position. `following` are the tasks that it follows up.
-    `questions` are what the run has asked for. `memory` is None while no process has the workflow.
+    `evaluations` are those that the run has requested. `memory` is None while no process has the workflow.
     """
 
     def __init__(
@@ -85,12 +85,12 @@ class SimulatedFlow(FlowRows):
         self.takes = unpark  # a process that gets a decision has room for the workflow
         self.failed: dict[tuple[int, int], int] = {}  # attempts by step and run
         self.done: dict[tuple[int, int], int] = {}
-        self.answered: set[int] = set()  # a true condition isn't stored, so a restart asks again
+        self.evaluated_before: set[int] = set()  # a true condition isn't stored, so a restart asks again
         self.children = Children()
         self.ids = 10**6
         self.memory: Run | None = None
         self.deadline: datetime | None = None
-        self.questions: dict[int, Evaluate] = {}
+        self.evaluations: dict[int, Evaluate] = {}
         self.forget_process()
         self.memory = self.load()
         self.do(Created(ACTOR))
@@ -216,14 +216,14 @@ class SimulatedFlow(FlowRows):
             verdict = RunVerdict(run == spec.repeat.until, script.score if spec.repeat.has_best else None)
         return Succeeded(position, task.id, json.encode({"run": run}), verdict=verdict)
 
-    def answer_input(self, position: int) -> Evaluated:
-        question, spec = self.questions[position], self.specs[position]
+    def evaluated(self, position: int) -> Evaluated:
+        request, spec = self.evaluations[position], self.specs[position]
         if spec.condition == "error":
-            return Evaluated(position, question.number, error="no such function")
+            return Evaluated(position, request.number, error="no such function")
         if spec.condition is False:
-            return Evaluated(position, question.number, runs=False)
-        items = tuple(b"%d" % number for number in range(spec.items or 0)) if question.items else None
-        return Evaluated(position, question.number, items=items, terms=_terms(spec, self.new_id(), self.now))
+            return Evaluated(position, request.number, runs=False)
+        items = tuple(b"%d" % number for number in range(spec.items or 0)) if request.items else None
+        return Evaluated(position, request.number, items=items, terms=_terms(spec, self.new_id(), self.now))
 
     def decide_input(self, position: int) -> Input | None:
         """Return how a person, or another service, ends the wait. None if only time does."""
@@ -237,7 +237,7 @@ class SimulatedFlow(FlowRows):
     # Driving
 
     def take_up(self) -> None:
-        """Do what an engine does at once: go on with open attempts, let overdue timers fire, answer questions again."""
+        """Do what an engine does at once: go on with open attempts, let overdue timers fire, evaluate again."""
         while self.memory is not None:
             orphans = [p for p in self.queue if self.run.has_attempt(p)]
             overdue = [p for p, at in self.wake.items() if at <= self.now]
@@ -251,8 +251,8 @@ class SimulatedFlow(FlowRows):
                 pause = self.pauses[min(self.pauses)]
                 self.children.pause(pause.child, paused=pause.paused)
                 self.do(ChildPausedOrResumed(pause.position, pause.task_id, pause.paused))
-            elif again := self.answered & self.questions.keys():
-                self.do(self.answer_input(min(again)))
+            elif again := self.evaluated_before & self.evaluations.keys():
+                self.do(self.evaluated(min(again)))
             else:
                 return
 
@@ -318,8 +318,8 @@ class SimulatedFlow(FlowRows):
             self.do(self.dispatch_input(startable[0]))
         elif self.live:
             self.do(self.end_input(min(self.live)))
-        elif self.questions and self.run.may_start:
-            self.do(self.answer_input(min(self.questions)))
+        elif self.evaluations and self.run.may_start:
+            self.do(self.evaluated(min(self.evaluations)))
         elif self.following:
             self.do(self.follow_input(min(self.following)))
         elif undecided := [p for p in self.undecided() if self.status not in ENDED]:
@@ -409,15 +409,15 @@ class SimulatedFlow(FlowRows):
             case RetryDue(position):
                 self.wake.pop(position, None)
             case Resume():
-                self.answered.clear()
+                self.evaluated_before.clear()
             case Evaluated(position, number):
-                if position in self.questions and self.questions[position].number == number:
-                    self.answered.add(position)
-                    del self.questions[position]
+                if position in self.evaluations and self.evaluations[position].number == number:
+                    self.evaluated_before.add(position)
+                    del self.evaluations[position]
 
     def _release(self, decision: Decision) -> None:
         self.queue.update(decision.ready)
-        self.questions = {p: q for p, q in self.questions.items() if self.requested.get(p) == q.number}
+        self.evaluations = {p: q for p, q in self.evaluations.items() if self.requested.get(p) == q.number}
         for effect in decision.effects:
             match effect:
                 case StartAttempt(task):
@@ -431,7 +431,7 @@ class SimulatedFlow(FlowRows):
                 case DeadlineAt():
                     self.deadline = effect.at
                 case Evaluate(position):
-                    self.questions[position] = effect
+                    self.evaluations[position] = effect
                 case FollowUp(_, task_id):
                     self.following.add(task_id)
                 case PauseOrResumeChild(position):
@@ -447,7 +447,7 @@ class SimulatedFlow(FlowRows):
             self.forget_process()
 
     def forget_process(self) -> None:
-        self.memory, self.deadline, self.questions = None, None, {}
+        self.memory, self.deadline, self.evaluations = None, None, {}
         self.following: set[UUID] = set()
         self.pauses: dict[int, PauseOrResumeChild] = {}
         self.queue: set[int] = set()
@@ -482,9 +482,9 @@ def approval(answer: str = "decide", on_timeout: str = "fail", **more: object) -
     return StepSpec(waits_for=WaitKind.DECISION, answer=answer, on_timeout=on_timeout, **more)  # type: ignore[arg-type]
 
 
-def answer(sim: SimulatedFlow, *positions: int) -> None:
+def evaluate(sim: SimulatedFlow, *positions: int) -> None:
     for position in positions:
-        sim.do(sim.answer_input(position))
+        sim.do(sim.evaluated(position))
 
 
 def run_step(sim: SimulatedFlow, position: int) -> None:

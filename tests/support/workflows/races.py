@@ -15,7 +15,7 @@ from support.workflows.runs import SimulatedRun
 STATES = ("PENDING", "RUNNING", "PAUSED", "PAUSED, idle", "FAILED", "COMPLETED", "CANCELLED")
 COMMANDS = ("start", "pause", "resume", "cancel", "cleanup", "update", "completion", "failure")
 
-# The codes of the two answers, the status, the steps' statuses, whether it is deleted.
+# The codes of the two responses, the status, the steps' statuses, whether it is deleted.
 End = tuple[int | None, int | None, str, tuple[str, ...], bool]
 
 
