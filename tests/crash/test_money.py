@@ -3,6 +3,8 @@
 Each test is one workflow with several steps at each of several providers.
 """
 
+import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from support.providers.emulated import ANSWERING, REMOTE, remote_step
 from support.providers.emulated_in_thread import Kinds, Worlds, emulated
 
 STEPS = 8  # at each provider
+_UNTIL_KILLED_S = 4.0
 CALLING_BACK = (ProviderType.FAL, ProviderType.REPLICATE, ProviderType.CUSTOM)
 WORKFLOWS = "/api/v1/workflows/"
 
@@ -148,14 +151,24 @@ def test_killed_while_providers_answer_with_the_work_itself(data_dir: Path) -> N
 
 
 def test_killed_while_providers_are_away(data_dir: Path) -> None:
-    """The attempts of the first process go on in the second one, without a retry."""
+    """The attempts of the first process go on in the second one, without a retry.
+
+    None of them may submit at the moment of the kill: then nobody would know whether there is a job.
+    """
+
+    def waits(step: dict[str, Any]) -> bool:
+        at: str | None = step["next_attempt_at"]
+        return at is not None and datetime.fromisoformat(at).timestamp() > time.time() + _UNTIL_KILLED_S
+
     with emulated(data_dir.parent) as worlds:
         worlds.always("submit", Fault.AWAY)
+        for world in worlds:
+            world.emulator.away_s = 10
         first = start_up(data_dir, worlds.environment)
         try:
             with first.wait_ready().client() as client:
                 workflow_id = post(client)
-                until(lambda: all(step["next_attempt_at"] for step in steps_of(client, workflow_id)), 240)
+                until(lambda: all(map(waits, steps_of(client, workflow_id))), 240)
                 task_ids = [task["id"] for task in tasks_of(client, workflow_id)]
         finally:
             first.kill_group()

@@ -105,9 +105,11 @@ class Emulator(ABC):
     loop that it answers from; `url` is its address.
 
     If `skip_time` is set, an answer that hangs or drips takes no time: the clock of the client's loop moves on instead.
+    With the fault AWAY, clients shall come back after `away_s` seconds.
     """
 
     skip_time: Callable[[float], None] | None = None
+    away_s = 1
 
     def __init__(self, folder: Path, *, port: int = 0) -> None:
         self.ledger = Ledger(folder / f"{type(self).__name__}.sqlite")
@@ -250,7 +252,7 @@ class Emulator(ABC):
                 reply.headers["Retry-After"] = "0"
             case Fault.AWAY:
                 reply = self.error(503, "come back later")
-                reply.headers["Retry-After"] = "1"
+                reply.headers["Retry-After"] = str(self.away_s)
             case Fault.UNAVAILABLE:
                 reply = self.error(503, "no capacity")
             case Fault.BROKEN:
