@@ -101,14 +101,14 @@ def is_meant_as_artifact(reference: str) -> bool:
     return reference.startswith(_PREFIX)
 
 
-def named_tasks(encoded: bytes) -> set[str]:
-    """Return the ids of the tasks whose artifacts a JSON value names, so that no cleanup deletes files it needs.
+def named_tasks(*encoded: bytes) -> set[str]:
+    """Return the ids of the tasks whose artifacts JSON values name, so that no cleanup deletes files they need.
 
-    A path may be part of a longer text, such as a signed URL of Stepwell. *encoded* is the value as msgspec encodes it,
-    which leaves all characters of a path unchanged. So the value needn't be walked, whatever its depth. A request can
+    A path may be part of a longer text, such as a signed URL of Stepwell. *encoded* are values as msgspec encodes them,
+    which leaves all characters of a path unchanged. So no value needs to be walked, whatever its depth. A request can
     have 390,000 ids: as text they take a fifth of a second, as UUIDs three times as long.
     """
-    return set(_MENTION.findall(encoded.decode())) if _ENCODED_PREFIX in encoded else set()
+    return {task_id for each in encoded if _ENCODED_PREFIX in each for task_id in _MENTION.findall(each.decode())}
 
 
 def named_paths(encoded: bytes) -> frozenset[str]:

@@ -163,7 +163,7 @@ class Decision(Struct):
         unattempted = [step for step in self.steps.values() if step.task_id is None]
         own = [step for step in unattempted if step.flow is None or step.flow.reused is None]
         texts += [step.result for step in own if step.result is not None]
-        return frozenset[str]().union(*map(named_tasks, texts))
+        return frozenset(named_tasks(*texts))
 
     @property
     def rows(self) -> int:

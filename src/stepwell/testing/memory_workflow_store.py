@@ -89,7 +89,7 @@ class MemoryWorkflowStore(ProcessAdapter):
             new.named or b"",
             *(json.encode(step.definition) for step in steps),
         ]
-        named = frozenset().union(*map(named_tasks, texts))
+        named = frozenset(named_tasks(*texts))
         self._tables.use_uploads(record.tenant, named)
         if new.claim is not None:
             key = self._tables.own_key(new.claim)
@@ -157,7 +157,7 @@ class MemoryWorkflowStore(ProcessAdapter):
             return {}
         units = completed_units(row)
         results = {key: result for key in keys if key in units and (result := units[key][1].result) is not None}
-        named = frozenset[str]().union(*map(named_tasks, results.values()))
+        named = frozenset(named_tasks(*results.values()))
         if workflow_id is not None and (reader := self._tables.workflows.get(workflow_id)) is not None:
             reader.reused |= named - reader.named
             reader.named |= named

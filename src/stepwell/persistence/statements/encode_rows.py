@@ -218,7 +218,7 @@ def insert_rows(new: NewWorkflow) -> InsertRows:
             for step, definition in zip(steps, definitions, strict=True)
         ],
         [EVENT.encode(workflow_id, event) for event in new.events],
-        set().union(*map(named_tasks, texts)),
+        named_tasks(*texts),
         sum(map(len, texts)),
         (*_label_rows({state.id: labels}), [record.created_at] * len(labels)) if labels else _NO_LABELS,
         state.id,
