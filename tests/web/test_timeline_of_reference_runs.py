@@ -257,9 +257,11 @@ async def record_repeat(run: Recorded) -> None:
 
 async def record_pause(run: Recorded) -> None:
     """The pause ends no attempt, and holds a retry and a ready step back."""
-    draws = run.service.providers.fal.on("GENERATION")
-    draws.returns(RESULT, delay_s=5).times(1).then.fails("busy").times(1).then.returns(RESULT, delay_s=2)
-    await run.begin(paid("long"), paid("retried", "start"), paid("then", "long"), wait("start", "DELAY", seconds=1))
+    fal = run.service.providers.fal
+    fal.on("LLM_INTERACTION").returns(RESULT, delay_s=15)
+    fal.on("GENERATION").fails("busy", retry_after_s=8).times(1).then.returns(RESULT, delay_s=2)
+    long = paid("long", task_type="LLM_INTERACTION")
+    await run.begin(long, paid("retried", "start"), paid("then", "long"), wait("start", "DELAY", seconds=1))
     await run.until(lambda found: _step(found, "retried")["next_attempt_at"])
     await run.post("pause")
     run.service.clock.advance(20)
