@@ -122,8 +122,9 @@ async def test_a_workflow_that_takes_too_long_fails(live: Service) -> None:
 
 
 async def test_between_attempts_a_step_is_running_with_the_time_of_the_next(live: Service) -> None:
-    step = configured_step("a", fails=1, retryable=True, members={"max_retries": 2})
-    workflow = await live.create(step, config={"retry": {"base_s": 3600, "max_s": 86400}})
+    workflow = await live.create(
+        configured_step("a", fails=1, retryable=True, retry_after_s=600, members={"max_retries": 2})
+    )
     found = await live.until(workflow["id"], lambda found: found["steps"][0]["next_attempt_at"] is not None)
     (step,) = found["steps"]
     assert (step["status"], step["retry_count"], step["max_retries"]) == ("RUNNING", 0, 2)

@@ -25,7 +25,7 @@ REFINE = {
 FOLLOW = """async (module) => (await import(module)).follow({ onEvents(events) {
   if (events.some((each) => each.type === "workflow.updated")) document.body.dataset.updated = "true";
 } }) && null"""
-SLOW_RETRY = {"retry": {"base_s": 3600, "max_s": 3600}}
+FLAKY = configured_step("flaky", fails=9, retryable=True, retry_after_s=600)
 
 
 async def test_the_drawer_shows_inputs_result_and_attempts_and_returns_the_focus(user: User) -> None:
@@ -148,7 +148,7 @@ async def test_a_large_run_shows_its_newest_outputs_and_the_result_of_a_step(use
 
 
 async def test_the_drawer_counts_down_to_the_next_attempt(user: User) -> None:
-    run = await user.create(configured_step("flaky", fails=9, retryable=True), config=SLOW_RETRY)
+    run = await user.create(FLAKY)
     await user.site.service.until(run["id"], lambda now: now["steps"][0]["next_attempt_at"] is not None)
     page = await user.context.new_page()
     await page.clock.set_fixed_time(datetime.fromisoformat(run["created_at"]) - timedelta(days=2))
@@ -184,9 +184,7 @@ async def test_the_drawer_opens_after_a_first_read_that_failed_and_one_that_was_
 
 
 async def test_a_run_that_stands_still_says_why_by_itself(user: User, scripted: ConfiguredProvider) -> None:
-    run = await user.create(
-        configured_step("flaky", fails=9, retryable=True), passthrough_step("last", "flaky"), config=SLOW_RETRY
-    )
+    run = await user.create(FLAKY, passthrough_step("last", "flaky"))
     await user.site.service.until(run["id"], lambda now: now["steps"][0]["next_attempt_at"] is not None)
     page = await user.context.new_page()
     opened_at = datetime.fromisoformat(run["created_at"])

@@ -35,8 +35,6 @@ from support.providers.scripted import (
 )
 from support.service.live_service import Service, serving, step_of
 
-LATER = {"retry": {"base_s": 3600, "max_s": 3600}}
-
 
 def as_if_killed(memory: MemoryDatabase, deaths: int = 0) -> None:
     """Make it look as if the last owner of every workflow was killed, after *deaths* in a row during its trials."""

@@ -22,10 +22,10 @@ FAILURE = "told to fail"
 class ConfiguredProvider(InProcess):
     """Implements `InProcessProvider`, in this order, by members of the step's config:
 
-    `fails` n: attempts up to number n fail, `retryable` or not; `wait`: until `release`d; `stubborn`: the same, but it
-    can't be cancelled meanwhile, and stores a file after that; `breaks`: it fails now, for good, with that text if it
-    is one; `files` n: so many are stored; `texts`: files with these contents, by their names; `media`: the same with
-    contents in base64; `result`: is given back.
+    `fails` n: attempts up to number n fail, `retryable` or not, and the next one may begin after `retry_after_s`;
+    `wait`: until `release`d; `stubborn`: the same, but it can't be cancelled meanwhile, and stores a file after that;
+    `breaks`: it fails now, for good, with that text if it is one; `files` n: so many are stored; `texts`: files with
+    these contents, by their names; `media`: the same with contents in base64; `result`: is given back.
     """
 
     type = ProviderType.CUSTOM
@@ -52,7 +52,12 @@ class ConfiguredProvider(InProcess):
     async def _obey(self, attempt: Attempt, io: AttemptIO, gate: asyncio.Event) -> dict[str, Any]:
         configured_step = attempt.inputs
         if attempt.number <= configured_step.get("fails", 0):
-            raise AttemptError(FAILURE, retryable=configured_step.get("retryable", False), provider_fault=False)
+            raise AttemptError(
+                FAILURE,
+                retryable=configured_step.get("retryable", False),
+                provider_fault=False,
+                retry_after_s=configured_step.get("retry_after_s"),
+            )
         if configured_step.get("wait"):
             await gate.wait()
         if configured_step.get("stubborn"):
