@@ -207,10 +207,13 @@ async def test_the_queue_length_is_reported_by_reason(
         assert service.app.metrics.value("stepwell_queue_oldest_wait_seconds") == 0
 
 
-async def test_a_pause_before_a_retry_counts_as_waiting(memory: MemoryDatabase, tmp_path: Path) -> None:
+async def test_a_pause_before_a_retry_counts_as_waiting_and_a_delay_does_not(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
     provider = ScriptedProvider(script={"a": [Fail(retry_after_s=3_600)]})
+    delay = {"id": "b", "task_type": "DELAY", "config": {"seconds": 3_600}}
     async with running_service(memory, tmp_path, providers=[provider]) as service:
-        await service.create(scripted_step("a"), config={"workflow_timeout_s": 3_600})
+        await service.create(scripted_step("a"), delay, config={"workflow_timeout_s": 3_600})
         await eventually(lambda: queue_lengths(service) == {"retry": 1})
         assert service.app.metrics.value("stepwell_queue_oldest_wait_seconds") == 0
 

@@ -183,7 +183,8 @@ class ActiveWorkflow:
     @property
     def retries_waiting(self) -> int:
         """The number of steps that wait for the time of their next attempt."""
-        return len(self.timers) - (None in self.timers)
+        waits = () if self.run.waits is None else self.run.waits.open
+        return sum(position is not None and position not in waits for position in self.timers)
 
     @property
     def is_resting(self) -> bool:
