@@ -90,11 +90,13 @@ class Spending:
         return len(self._world.emulator.ledger.jobs())
 
     async def _check_sums(self) -> None:
-        rows = await self._sql.fetch("SELECT unit, spent, reserved FROM budgets ORDER BY unit")
+        async with self._sql.transaction(isolation="repeatable_read"):  # the service may change both meanwhile
+            rows = await self._sql.fetch("SELECT unit, spent, reserved FROM budgets ORDER BY unit")
+            reservations = dict(map(tuple, await self._sql.fetch(RESERVED)))
         fitting = Decimal(str(PRICE)) * FITTING
         assert all(row["spent"] + row["reserved"] <= fitting for row in rows if row["unit"])
         reserved = {row["unit"]: row["reserved"] for row in rows if row["reserved"]}
-        assert reserved == dict(map(tuple, await self._sql.fetch(RESERVED)))
+        assert reserved == reservations
 
     async def _check_use(self, service: Service) -> int:
         """Check what is spent, and return the number of attempts that the provider may have charged."""
