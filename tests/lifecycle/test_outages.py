@@ -7,6 +7,7 @@ import pytest
 from stepwell.contract.definition import RetryPolicy, WorkflowConfig
 from stepwell.contract.enums import CancelReceipt, OnFailure, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.contract.enums import ProviderType as Provider
+from stepwell.lifecycle.inputs import AttemptFailed
 from support.workflows.runs import EPOCH, SimulatedRun
 
 
@@ -69,6 +70,22 @@ def test_after_the_time_of_outages_a_try_counts_as_a_failure() -> None:
     sim.dispatch(0)
     away(sim)
     assert (sim.status, sim.step_rows[0].attempt) == (WorkflowStatus.FAILED, 2)
+
+
+@pytest.mark.parametrize("retryable", [True, False])
+def test_only_the_try_that_ends_the_attempt_is_reported_as_the_last(*, retryable: bool) -> None:
+    sim = SimulatedRun(config=WorkflowConfig(retry=RetryPolicy(outage_s=60)), max_retries=0)
+    sim.dispatch(0)
+    try_until(sim, 20)
+    reports = list[bool]()
+    while sim.status is WorkflowStatus.RUNNING:
+        failed = AttemptFailed(0, sim.live[0].id, "no connection", retryable, True, 0.5, provider_away=True)
+        reports.append(sim.run.attempts.is_last(failed, sim.now))
+        sim.do(failed)
+        if sim.status is WorkflowStatus.RUNNING:
+            sim.due(0)
+            sim.dispatch(0)
+    assert reports == [False] * retryable + [True]
 
 
 @pytest.mark.parametrize("config", [WorkflowConfig(retry=RetryPolicy(outage_s=0)), WorkflowConfig()])

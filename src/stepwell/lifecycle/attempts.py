@@ -208,7 +208,7 @@ class Attempts:
         if (task := self.present(input_)) is None:
             return
         unit, resolved = self._units.units[task.position], self._units.resolved_units[task.position]
-        if input_.provider_away and input_.retryable and self._try_again(decision, input_, unit, task, now):
+        if input_.provider_away and self._try_again(decision, input_, unit, task, now):
             return
         if input_.child_lost and self._children is not None:
             self._children.forget(unit)
@@ -236,9 +236,8 @@ class Attempts:
         """
         flow = unit.flow or NO_FLOW
         outage = flow.outage or Outage(now, now + timedelta(seconds=self._units.config.retry.outage_s))
-        pause = outage_pause_s((now - outage.since).total_seconds(), input_.jitter, input_.retry_after_s)
-        at = now + timedelta(seconds=pause)
-        if at > outage.until or self._units.resolved_units[task.position].fallback is not None:
+        at = _next_try_at(outage, input_, now)
+        if at is None or self._units.resolved_units[task.position].fallback is not None:
             return False
         unit.error_message = self._units.output_budget.shorten(input_.error)
         unit.flow, task.sent = replace(flow, outage=outage), None
@@ -307,7 +306,14 @@ class Attempts:
         """
         unit, resolved = self._units.units[input_.position], self._units.resolved_units[input_.position]
         outage = unit.flow.outage if unit.flow is not None else None
-        if input_.provider_away and outage is not None and now < outage.until:
+        if input_.provider_away and outage is not None and _next_try_at(outage, input_, now) is not None:
             return False
         retry_decision = decide_retry(resolved, unit, retryable=input_.retryable, provider_fault=input_.provider_fault)
         return retry_decision is not RetryDecision.RETRY
+
+
+def _next_try_at(outage: Outage, input_: AttemptFailed, now: datetime) -> datetime | None:
+    """Return when an attempt at a provider that is away is tried again; None if its failure counts."""
+    pause = outage_pause_s((now - outage.since).total_seconds(), input_.jitter, input_.retry_after_s)
+    at = now + timedelta(seconds=pause)
+    return at if input_.retryable and at <= outage.until else None
