@@ -79,7 +79,9 @@ def test_only_the_try_that_ends_the_attempt_is_reported_as_the_last(*, retryable
     try_until(sim, 20)
     reports = list[bool]()
     while sim.status is WorkflowStatus.RUNNING:
-        failed = AttemptFailed(0, sim.live[0].id, "no connection", retryable, True, 0.5, provider_away=True)
+        failed = AttemptFailed(
+            0, sim.live[0].id, "no connection", retryable, provider_fault=True, jitter=0.5, provider_away=True
+        )
         reports.append(sim.run.attempts.is_last(failed, sim.now))
         sim.do(failed)
         if sim.status is WorkflowStatus.RUNNING:

@@ -38,10 +38,7 @@ _TASK_COMPLETED, _TASK_STORED = TaskStatus.COMPLETED, TaskPhase.STORED
 
 
 class Attempts:
-    """The part of a `Run` that starts and ends attempts.
-
-    An input about an attempt that is no longer the present one of its unit (a cancel came first) changes nothing.
-    """
+    """The part of a `Run` that starts and ends attempts."""
 
     def __init__(self, units: Units, remote: RemoteTransitions, steps: StepTransitions, parts: FlowParts) -> None:
         self._units, self._remote, self._steps = units, remote, steps
@@ -93,7 +90,7 @@ class Attempts:
         task = self._begin(unit, resolved, input_.task_id, None, now)
         data = {"attempt": unit.attempt, "provider": task.provider}
         decision.emit(units.state, now, _STEP_STARTED, SERVICE, step_id=resolved.step_id, task_id=task.id, data=data)
-        if (refusal := units.output_budget.refusal(input_.result)) is not None:
+        if (refusal := units.output_budget.add(input_.result)) is not None:
             units.attach(position, task, in_process=True)
             self._refuse(decision, task, refusal, None, now)
             return
@@ -129,7 +126,7 @@ class Attempts:
         self._units.emit(decision, now, EventType.STEP_DIVERTED, unit, **data)
         self._steps.want_slots_or_checks(decision, [input_.position])
 
-    def update(self, decision: Decision, input_: RemoteInput, now: datetime) -> None:
+    def apply_remote(self, decision: Decision, input_: RemoteInput, now: datetime) -> None:
         """Apply an input about the attempt's work at its provider."""
         position, task, children = input_.position, self.present(input_), self._children
         runs_workflow = children is not None and self._units.resolved_units[position].runs_workflow
@@ -151,7 +148,7 @@ class Attempts:
         """Complete the unit, or repeat it. It fails if the workflow's results would become too large together."""
         if (task := self.present(input_)) is None:
             return
-        if (refusal := self._units.output_budget.refusal(input_.result)) is not None:
+        if (refusal := self._units.output_budget.add(input_.result)) is not None:
             self._refuse(decision, task, refusal, input_.cost, now)
             return
         self._end(task, _TASK_COMPLETED, now)
@@ -283,8 +280,7 @@ class Attempts:
         unit = self._units.units[task.position]
         self._end(task, TaskStatus.CANCELLED, now)
         task.error, task.cancel_receipt = input_.why, CancelReceipt.NEVER_STARTED
-        unit.provider_attempts -= 1
-        unit.retry_count -= unit.provider_attempts > 0
+        uncount_attempt(unit)
         if input_.until is not None:
             unit.error_message = input_.why  # explain shows it while the unit waits
         self._retry_later(decision, unit, task, now, input_.until)

@@ -88,7 +88,7 @@ class ByHand:
                 f"The results of the workflow would be over {budget.max_bytes:,} bytes together "
                 "(STEPWELL_RESULTS_MAX_BYTES)."
             )
-        budget.refusal(result)
+        budget.add(result)
         if unit.flow is not None and unit.flow.candidate_bytes is not None:
             budget.release(unit.flow.candidate_bytes)
 

@@ -31,8 +31,8 @@ class OutputBudget:
         """Return whether the *result* has room. Count nothing."""
         return self.result_bytes + len(result) <= self.max_bytes
 
-    def refusal(self, result: bytes) -> str | None:
-        """Count the *result*, and return None. If it doesn't fit, return the error of its step."""
+    def add(self, result: bytes) -> str | None:
+        """Count the *result*. If it doesn't fit, count nothing, and return the error of its step."""
         if self.result_bytes + len(result) > self.max_bytes:  # hot path: `fits` would cost a call
             self._has_refused = True
             return (

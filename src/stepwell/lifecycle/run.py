@@ -3,17 +3,19 @@
     input ──► `Run.apply` ──► one method of `Run` ──► parts ──► `Decision`: rows, ready units, effects
 
     units          the states of steps and items, and which of them may run
-    steps          the transitions of steps and items; only they change a status
-    attempts       the attempts at steps and items
     remote         what attempts do at providers
     conditions     evaluations: of conditions, items and configs of waits
     waits          the waits for decisions, signals and times
     items          the items of `for_each`
     children       the sub-workflows
     reuse          the checks whether results of an earlier run are taken over
+    steps          the transitions of steps and items; only they change a status
+    attempts       the attempts at steps and items
+    workflow end   the end of the workflow, its pause and its deadline
+    by hand        the steps and items that a person completes or skips
+    parking        when the workflow may leave memory, because it only waits
 
-The last five are None if no step of the workflow needs them. A part knows those above it, and `steps` knows all but
-`attempts`.
+`conditions` to `reuse`, and `parking`, are None if no step needs them. A part calls only parts above it.
 """
 
 from collections.abc import Callable, Mapping
@@ -85,7 +87,7 @@ class Run:
     """One workflow in memory.
 
     `apply` takes one input, changes the state and returns a `Decision`; it does no I/O. An input about an attempt
-    that is no longer the present one of its step (a cancel came first) changes nothing.
+    that is no longer the present one of its unit (a cancel came first) changes nothing.
 
     `units` are all that can have an attempt, by position: the steps and their items; `resolved_units` are the
     resolved step of each. `parking` is None without flow control and reuse: the workflow is never parked.
@@ -208,7 +210,7 @@ class Run:
         """Apply one input to a run that `is_plain`, and add the changes to its last *decision*, which isn't sent yet.
 
         Hot path: with `apply` there is a second decision to make and to merge. Return False, and change nothing, if the
-        input isn't about the present attempt of its unit, or if it continues an attempt of an earlier process.
+        input isn't about the present attempt of its unit, or starts one that may not start or has begun elsewhere.
         """
         events = len(decision.events)
         if isinstance(input_, Computed):
@@ -218,10 +220,10 @@ class Run:
         elif input_.position not in self._units.running:
             self.attempts.dispatch(decision, input_, now)
         if len(decision.events) == events:
-            return False  # the input came too late
+            return False
         if type(input_) is not Dispatched:
             self._end.finish_if_done(decision, now)
-        self._record_state(decision, now)
+        self._release_and_record(decision, now)
         return True
 
     def _start(self, decision: Decision, input_: Start, now: datetime) -> None:
@@ -310,7 +312,7 @@ class Run:
     def _end_attempt(
         self, end: Callable[[Decision, Any, datetime], None], decision: Decision, input_: Input, now: datetime
     ) -> None:
-        """Apply the end of an attempt by *end*. It may be that of the workflow."""
+        """Call *end*, which ends an attempt. Then end the workflow if no step is left."""
         end(decision, input_, now)
         if decision.tasks:  # otherwise the input came too late
             self._end.finish_if_done(decision, now)
@@ -424,16 +426,16 @@ class Run:
     def _close_decision(self, decision: Decision, now: datetime) -> Decision:
         state = self.state
         if self.parking is not None:
-            self._close_flow(decision, self.parking)
+            self._request_and_park(decision, self.parking)
         if decision.has_rows:
-            self._record_state(decision, now)
+            self._release_and_record(decision, now)
             if state.webhook_url is not None:
                 events = decision.events
                 decision.deliveries = deliveries(events, state.webhook_url, self._tenant, steps=self._step_webhooks)
         return decision
 
-    def _record_state(self, decision: Decision, now: datetime) -> None:
-        """Add the row of the workflow as it is now."""
+    def _release_and_record(self, decision: Decision, now: datetime) -> None:
+        """Give up the ownership if nothing needs a process any more, and add the row of the workflow as it is then."""
         state = self.state
         if decision.events or decision.tasks:  # parking changes nothing that a client sees
             state.updated_at = now
@@ -443,7 +445,8 @@ class Run:
             state.owner = None
         decision.workflow = copy_of(state)
 
-    def _close_flow(self, decision: Decision, parking: Parking) -> None:
+    def _request_and_park(self, decision: Decision, parking: Parking) -> None:
+        """Request the evaluations and checks that the decision needs. Note the time until which nothing is to do."""
         for part in (self.conditions, self.reuse):
             if part is not None:
                 part.request_or_forget(decision)
@@ -459,7 +462,7 @@ class Run:
         ExceedBudget: _exceed_budget,
         Diverted: lambda run, *change: run.attempts.divert(*change),
         RetryDue: _retry_due,
-        **dict.fromkeys(get_args(RemoteInput), lambda run, *change: run.attempts.update(*change)),
+        **dict.fromkeys(get_args(RemoteInput), lambda run, *change: run.attempts.apply_remote(*change)),
         Created: lambda run, decision, by, now: decision.emit(run.state, now, EventType.WORKFLOW_CREATED, by.actor),
         Start: _start,
         Pause: _pause,

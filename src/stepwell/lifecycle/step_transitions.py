@@ -117,7 +117,7 @@ class StepTransitions:
         if self._items is not None and isinstance(unit, ItemState) and unit.status is StepStatus.PENDING:
             self._items.groups[unit.item_key.step].begin()
         units.backoff.discard(unit.position)
-        if (refusal := units.output_budget.refusal(input_.result)) is not None:
+        if (refusal := units.output_budget.add(input_.result)) is not None:
             unit.error_message = units.output_budget.shorten(refusal)
             self.fail(decision, unit, now)
             return
@@ -159,7 +159,7 @@ class StepTransitions:
         self._waits.end(decision, step, end)
         if end.result is None:
             self.fail_unstarted(decision, step, end.error or "", now, end.actor)
-        elif (refusal := self._units.output_budget.refusal(end.result)) is not None:
+        elif (refusal := self._units.output_budget.add(end.result)) is not None:
             self.fail_unstarted(decision, step, refusal, now)
         else:
             self.complete(decision, step, end.result, now, actor=end.actor)

@@ -36,8 +36,8 @@ class Units:
     `backoff`: the unit is between two attempts, or its attempt between two tries because the provider is away; it is
     also `ready` once the time of the next one has come.
 
-    `failures` counts the FAILED steps that make the workflow FAILED, `tolerated` the optional ones, and `skipped` the
-    SKIPPED steps. `dependants` has the positions that depend directly on a step, by position.
+    `failures` counts the FAILED steps that make the workflow FAILED (`drain` adds one), `tolerated` the optional ones,
+    and `skipped` the SKIPPED steps. `dependants` has the positions that depend directly on a step, by position.
     """
 
     def __init__(self, stored: StoredRun) -> None:
@@ -48,10 +48,8 @@ class Units:
         self.output_budget = OutputBudget(stored.result_bytes, (step.error_message for step in stored.steps))
         running = (task for task in stored.open_tasks if task.follow_up_until is None)
         self.running: dict[int, Task] = {task.position: task for task in running}
-        self.attached: set[int] = set()
-        self.in_process: set[int] = set(stored.in_process)
-        self.ready: set[int] = set()
-        self.backoff: set[int] = set()
+        self.attached, self.in_process = set[int](), set(stored.in_process)
+        self.ready, self.backoff = set[int](), set[int]()
         self.failures = self.tolerated = self.skipped = 0
         self._on_failure = stored.config.on_failure
         self.dependants: list[list[int]] = [[] for _ in self.resolved_steps]

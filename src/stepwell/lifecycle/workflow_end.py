@@ -30,7 +30,7 @@ class WorkflowEnd:
             self.finish_if_done(decision, now)
 
     def finish_if_done(self, decision: Decision, now: datetime) -> None:
-        """End the workflow if no step is left to wait for."""
+        """End the workflow if no step is left to wait for. After a failure, steps that will not start aren't."""
         units = self._units
         left = len(units.steps) - self._state.completed_steps - units.skipped - units.tolerated
         if not left and (self._state.failure is None or self._state.status is WorkflowStatus.PAUSED):

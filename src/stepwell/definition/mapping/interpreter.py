@@ -95,9 +95,7 @@ class _Functions(Functions):
             charge(self._budget, *arguments)
         result = super().call_function(function_name, arguments)
         if type(result) is int and not MIN_INT <= result <= MAX_INT:
-            return float(
-                result
-            )  # our JSON has 64 bits at most, and work with longer integers costs far more than a unit
+            return float(result)  # our JSON has 64 bits at most, and longer integers cost far more work than a unit
         return result
 
     @signature({"types": ["array"]}, {"types": ["expref"]})

@@ -45,7 +45,7 @@ class RunningAttempt(Struct):
     """A running attempt: the slot and the model that it uses, and the asyncio task that runs it.
 
     `slot` is None once it is given back. `tracked` is None if the attempt's model isn't tracked, or once its end is
-    counted. `control` and `task` are None until the attempt's INTENT has committed; an attempt that has nothing to wait
+    counted. `control` and `asyncio_task` are None until its INTENT has committed; an attempt that has nothing to wait
     for never gets them. `early_callback` is the body of a provider's callback that came before `control`. A follow-up
     of an abandoned attempt has neither slot nor model. `lent`: others may use the slot while the attempt waits for its
     mappings. `prepared` has its mappings if they were evaluated while its INTENT was being written.
@@ -95,7 +95,7 @@ class ActiveWorkflow:
     Positions are those of units: steps, and their items, which have positions of their own (`Run.units`).
 
     - `slots` is the number of active workflows that it counts as.
-    - `pins` counts the verbs that use the workflow: it stays in memory while there are any, or while the run is active.
+    - `pins` counts the verbs that use the workflow: it stays in memory while there are any. See `Scheduler`.
     - `dequeued`: its waiting steps are out of the queue, because it starts nothing.
     - `on_hold`: a verb needs it, but its dead owner has no successor yet, or its trial hasn't begun. Nothing of it
       starts: a decision is only stored, as if the dead owner had stored it just before its end.

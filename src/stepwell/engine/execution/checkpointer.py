@@ -60,7 +60,7 @@ class NotWritten(StepwellError):
 class _TenantChanges(Struct):
     """The changes of one tenant whose effects are not released yet: their number, and their size in bytes.
 
-    They are at its `writer`, unless the tenant is alone and has many events, or was and had.
+    They are at its `writer`. A tenant that is alone with many events, or was, may have some at the other writer, too.
     """
 
     tenant: str | None
@@ -71,9 +71,9 @@ class _TenantChanges(Struct):
 
 class _Change(Struct):
     """One workflow's part of a batch. `size` is the size in bytes of what can be big: results, items, what people
-    see who decide, and signals. `memory` is None while they are few. `taken`: it is not in the queue any more.
-    `refused` is None unless it was lost: True if the database refuses its rows, False if another process has the
-    workflow.
+    see who decide, and signals. `memory` is None while that is not over `FREE_BYTES`. `taken`: it is not in the queue
+    any more. `refused` is None unless it was lost: True if the database refuses its rows, False if another process has
+    the workflow.
     """
 
     decision: Decision
@@ -167,8 +167,8 @@ class Checkpointer:
     def submit(self, decision: Decision, tenant: str | None) -> Decision | None:
         """Queue *decision* about a workflow of *tenant*.
 
-        Return the decision in the queue that it is part of now. None: it needs no write and waits for none, so its
-        effects may run at once.
+        Return the decision in the queue that it is part of now. None: it needs no write, and its effects may run at
+        once, even before an earlier decision commits that is being written. So they must not depend on that.
         """
         workflow_id, has_rows = decision.workflow.id, decision.has_rows
         events, size = len(decision.events), _size(decision)
@@ -362,7 +362,7 @@ class _Writer:
     async def _write_batch(self, batch: Mapping[UUID, _Change]) -> dict[UUID, bool]:
         """Write the batch. Return for each workflow whose change is lost whether the database refuses its rows."""
         try:
-            lost = await self._until_it_lands([change.decision for change in batch.values()])
+            lost = await self._write_until_response([change.decision for change in batch.values()])
         except Exception as error:  # an error about one row must not end the other workflows
             if len(batch) == 1:
                 log.exception("checkpoint.refused", action="checkpoint", workflow_id=str(next(iter(batch))))
@@ -375,7 +375,8 @@ class _Writer:
         self.batches += 1
         return dict.fromkeys(lost, False)
 
-    async def _until_it_lands(self, decisions: list[Decision]) -> set[UUID]:
+    async def _write_until_response(self, decisions: list[Decision]) -> set[UUID]:
+        """Write the decisions, again and again while the database is away. Return the ids of lost workflows."""
         delay = _FIRST_RETRY_S
         while True:
             started = self._write_began = time.perf_counter()
@@ -453,9 +454,10 @@ class _Writer:
         for queued in changes[1:]:
             self._forget(queued)
         self._lost(workflow_id, refused)
+        error = NotWritten("the database refuses its rows" if refused else "another process has the workflow")
         for waiter in (waiter for change in changes for waiter in change.waiters):
             if not waiter.done():
-                waiter.set_exception(NotWritten("the workflow's state has moved on elsewhere"))
+                waiter.set_exception(error)
 
 
 def _weight(change: _Change) -> Weight:

@@ -1,7 +1,7 @@
 """Counts and logs the ends of attempts, steps and workflows, once they are committed.
 
 What must hold:
-- Each recorded end is counted and logged once, and no other: every end belongs to one committed event.
+- Each committed end is counted and logged once, or never if this process has dropped its workflow meanwhile.
 - An error in here never stops the engine.
 - A success costs a few additions. It is logged at debug level only.
 - An item is no step: its end is logged, and its attempts are counted.

@@ -10,7 +10,7 @@ What must hold:
 - An effect runs only after the rows of its decision have committed. So an attempt starts only after its INTENT has.
   `StepComputer` computes steps without a provider earlier: while the decision that lets them start is being written.
 - The inputs of a workflow are applied one after the other, and only while the workflow is in memory.
-- A workflow is in memory exactly while it is active here, or a verb has pinned it.
+- A workflow is in memory while it is active here and not on hold, a verb has pinned it, or it has unwritten decisions.
 - Nothing of a workflow on hold starts. What its decisions lead to starts with the claim, or with its trial.
 - An attempt keeps its slot until its task has really ended. Its end is reported once to its breaker and at most once to
   its workflow.
@@ -73,7 +73,7 @@ from stepwell.runtime.telemetry import LoopLag
 
 log = structlog.get_logger()
 
-_EXTENSION_EVENTS = 3  # at most, of an input that `Run.extend` takes: begin and end of a step, end of the workflow
+_EXTENSION_EVENTS = 3  # of `Run.extend`: begin and end of a step, end of the workflow; a refused result may add more
 _CANCEL_S = 2.0  # for attempts that are cancelled when the process stops
 
 
@@ -171,7 +171,7 @@ class Scheduler:
         self.start_steps()
 
     def unregister(self, workflow: ActiveWorkflow) -> None:
-        """Remove the workflow from memory. It has no queued step and no timer."""
+        """Remove the workflow from memory. The caller removes its timers, and its queued steps if it may have some."""
         if self.workflows.get(workflow.workflow_id) is workflow:
             del self.workflows[workflow.workflow_id]
             if workflow.attempts:
@@ -302,7 +302,7 @@ class Scheduler:
             return False
         self.checkpointer.grow(workflow.workflow_id, len(decision.events) - events, size)
         if type(input_) is not Dispatched:
-            self._enqueue(workflow, self._startable(workflow, decision.ready[ready:]), now, decision)
+            self._enqueue(workflow, self._update_queued(workflow, decision.ready[ready:]), now, decision)
         return True
 
     def _apply_end(self, workflow: ActiveWorkflow, end: Computed | Succeeded | AttemptFailed, now: datetime) -> None:
@@ -317,7 +317,7 @@ class Scheduler:
             decision.effects.clear()  # `Run.pending_work` has them
             self._submit(workflow, decision)
             return
-        ready = self._startable(workflow, decision.ready)
+        ready = self._update_queued(workflow, decision.ready)
         if decision.new_items:
             self.item_memory.add(workflow, decision.new_items)
             if slots := workflow.count_items():
@@ -325,10 +325,10 @@ class Scheduler:
         last = self._submit(workflow, decision)
         self._enqueue(workflow, ready, now, last)
 
-    def _startable(self, workflow: ActiveWorkflow, ready: Sequence[int]) -> Sequence[int]:
-        """Return the steps to queue after a decision that has made *ready* ones so. If nothing may start: the orphans.
+    def _update_queued(self, workflow: ActiveWorkflow, ready: Sequence[int]) -> Sequence[int]:
+        """Withdraw the queued steps of a workflow that has just stopped to start attempts, or just begun to.
 
-        Then all others leave the queue.
+        Return the positions to queue now: those that its decision has made *ready*, or the orphans if it has stopped.
         """
         if workflow.run.may_start:
             if workflow.dequeued:
@@ -423,10 +423,10 @@ class Scheduler:
         """Apply `Dispatched`, which writes the attempt's INTENT. `_start_attempt` follows once that is committed.
 
         An item doesn't start, but fails, if the workflow's results have no room for another one. A step that can be
-        computed waits for the workflow's last decision instead, if that is still in the queue.
+        computed gets no `Dispatched` if the workflow's last decision is still in the queue: it is computed after that.
         """
         workflow, task_id = start.workflow, self._new_id(now)
-        # In no pool is also what waited for an open breaker, and has lost its turn. That doesn't work in this process.
+        # A step that has waited for an open breaker has no pool either, but its provider doesn't work in this process.
         computable = start.slot.pool is None and start.in_process and workflow.can_be_computed(start.slot.position)
         if computable and (last := self._computer.decision_before(workflow)) is not None:
             self._computer.compute_after(last, workflow, start.slot, task_id)

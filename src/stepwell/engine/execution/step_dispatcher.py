@@ -135,10 +135,8 @@ class StepDispatcher:
             return
         failed = outcome if isinstance(outcome, AttemptFailed) else None
         blamed = failed is not None and _is_provider_failure(workflow, failed)
-        if self._runner.works_here(tracked.key.provider):
-            self._health.record_end(
-                tracked, outcome, provider_failed=blamed, retries_exhausted=False
-            )  # so that it never opens
+        if self._runner.works_here(tracked.key.provider):  # its breaker never opens
+            self._health.record_end(tracked, outcome, provider_failed=blamed, retries_exhausted=False)
             return
         used_up = failed is not None and workflow.run.attempts.is_last(failed, self._clock.now())
         allowed_before = self._health.allows(tracked.key)

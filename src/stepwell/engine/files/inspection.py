@@ -79,9 +79,7 @@ def _signature(head: bytes) -> str | None:
 def _read_image(file: IO[bytes], media_type: str) -> UploadContents:
     file.seek(0)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", Image.DecompressionBombWarning
-        )  # `_MOST_PIXELS` is twice the bound of the warning
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its bound is half of `_MOST_PIXELS`
         with Image.open(file, formats=_IMAGE_FORMATS) as image:
             return UploadContents(media_type, *image.size)
 
