@@ -6,6 +6,7 @@ from playwright.async_api import expect
 from support.browser.accessibility import accessibility_faults
 from support.browser.pages import User, keep_screenshot
 from support.emulators.fal import FalEmulator
+from support.providers.scripted import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
@@ -30,6 +31,6 @@ async def test_a_budget_that_is_used_up_is_raised_on_the_page(user: User, fal: F
     await notice.get_by_role("button", name="Set the budget and resume").click()
     await expect(notice).to_be_hidden()
     await expect(page.locator(".run-facts")).to_contain_text("Budget$0.00 of $4.00, 0 of 3 attempts (1 reserved)")
-    assert [job.app for job in fal.jobs.values()].count("fal-ai/budget") == 1
+    await eventually(lambda: [job.app for job in fal.jobs.values()].count("fal-ai/budget") == 1, "the job")
     config = (await user.site.service.get(run["id"]))["config"]
     assert config["budget"] == {"max_cost": {"USD": "4"}, "max_attempts": 3, "on_exceeded": "pause"}
