@@ -69,6 +69,7 @@ async def test_hostile_content_runs_in_no_other_view(user: User) -> None:
     await drop_file(page, page.locator(".cm-content"), f"{NAME}.exe", b"MZ")
     await assert_harmless(page, requests)
     await page.goto(f"{user.site.url}/ui/uploads")
+    await expect(page.locator("main h1")).to_be_visible()
     await drop_file(page, page.locator("body"), f"{NAME}.exe", b"MZ")
     await expect(page.get_by_role("main").get_by_text(".exe").first).to_be_visible()
     await assert_harmless(page, requests)
