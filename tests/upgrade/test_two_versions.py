@@ -16,6 +16,7 @@ WORKFLOWS = "/api/v1/workflows/"
 WAIT_S = 120
 # Long enough that a process is killed while it runs them: some thousands of steps.
 LONG_CHAIN, CHAINS = 300, 6
+GO = {"id": "go", "task_type": "SIGNAL"}  # no workflow with it ends before `send_go`
 
 pytestmark = pytest.mark.extended
 
@@ -80,6 +81,11 @@ def get(http: httpx.Client, workflow_id: str) -> dict[str, Any]:
     return found
 
 
+def send_go(http: httpx.Client, workflow_ids: list[str]) -> None:
+    for each in workflow_ids:
+        verb(http, each, "signals/go")
+
+
 def verb(http: httpx.Client, workflow_id: str, name: str) -> None:
     """Send the verb until it is accepted: a process that can't change the workflow now says 503 with Retry-After."""
 
@@ -132,12 +138,13 @@ def test_only_the_next_version_runs_and_changes_what_uses_its_feature(versions: 
         refused = old_http.post(f"{WORKFLOWS}{waiting}/start")
         assert (get(old_http, waiting)["status"], refused.status_code) == ("PENDING", 503)
         assert "only a newer version of Stepwell understands the workflow" in refused.text
-        left = create(new_http, chain(LONG_CHAIN), name=NEXT_FEATURE)
+        left = create(new_http, [*chain(LONG_CHAIN), GO], name=NEXT_FEATURE)
         understood = create(new_http, chain(LONG_CHAIN))
         new.kill()
         until_all_completed(old_http, [understood])  # the next version's process is dead
         assert get(old_http, left)["status"] == "RUNNING"
     with client(versions.start(newer=True)) as new_http:
+        send_go(new_http, [left])
         until_all_completed(new_http, [left])
         verb(new_http, waiting, "start")
         until_all_completed(new_http, [waiting])
@@ -149,11 +156,12 @@ def test_each_version_claims_what_the_other_has_left(versions: Versions, killed:
     new = versions.start(newer=True)
     dying, living = (old, new) if killed == "this" else (new, old)
     with client(dying) as http:
-        workflows = [create(http, chain(LONG_CHAIN)) for _ in range(CHAINS)]
+        workflows = [create(http, [*chain(LONG_CHAIN), GO]) for _ in range(CHAINS)]
         dying.kill()
     with client(living) as http:
-        assert any(get(http, each)["status"] == "RUNNING" for each in workflows)
+        assert all(get(http, each)["status"] == "RUNNING" for each in workflows)
+        send_go(http, workflows)
         until_all_completed(http, workflows)
         for each in workflows:
             events = http.get(f"{WORKFLOWS}{each}/events", params={"limit": 1000}).json()["events"]
-            assert [event["type"] for event in events].count("step.completed") == LONG_CHAIN
+            assert [event["type"] for event in events].count("step.completed") == LONG_CHAIN + 1
