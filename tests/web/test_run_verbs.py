@@ -6,13 +6,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from playwright.async_api import Locator, Page, Route, expect
+from playwright.async_api import Locator, Page, Request, Route, expect
 
 from stepwell.contract.scopes import Permission
 from stepwell.web.static_files import static_files
 from support.browser.accessibility import accessibility_faults
 from support.browser.pages import Site, User, keep_screenshots, signed_in
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step, passthrough_step, views_are
+from support.providers.scripted import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
@@ -29,6 +30,19 @@ async def press(page: Page, verb: str) -> Locator:
     dialog = page.get_by_role("dialog")
     await expect(dialog.locator(".verb-effects")).to_be_visible()
     return dialog
+
+
+def requests_under_way(page: Page) -> set[Request]:
+    """Return the set of the requests of *page* to the API that have no complete response yet. It changes with them."""
+    requests: set[Request] = set()
+
+    def end(request: Request) -> None:
+        requests.discard(request)
+
+    page.on("request", lambda request: requests.add(request) if "/api/v1/" in request.url else None)
+    page.on("requestfinished", end)
+    page.on("requestfailed", end)
+    return requests
 
 
 async def change(user: User, run: dict[str, Any]) -> None:
@@ -185,6 +199,7 @@ async def test_files_are_cleaned_up_and_data_deleted_after_they_were_counted(use
     run = await user.create(configured_step("files", files=2))
     await user.site.service.until(run["id"], views_are(status="COMPLETED"))
     page = await user.open(f"/ui/workflows/{run['id']}")
+    requests = requests_under_way(page)
     dialog = await press(page, "Delete data")
     await expect(dialog.get_by_role("listitem")).to_contain_text(
         ["1 attempt", "2 files are deleted", "Nobody can undo"]
@@ -199,7 +214,8 @@ async def test_files_are_cleaned_up_and_data_deleted_after_they_were_counted(use
     dialog = await press(page, "Delete data")
     await dialog.get_by_role("button", name="Delete for good").click()
     await expect(page.get_by_text("The data of this run are deleted.")).to_be_visible()
-    user.errors.clear()  # the console reports the 404 of a read that was under way
+    await eventually(lambda: not requests, "the reads that were under way")
+    user.errors.clear()  # the console reports the 404 of such a read
     assert (await user.client.get(f"/api/v1/workflows/{run['id']}")).status_code == 404
 
 
@@ -207,6 +223,7 @@ async def test_a_tab_that_arrives_after_the_data_were_deleted_reports_no_error(u
     run = await user.create(configured_step("only"))
     await user.site.service.until(run["id"], views_are(status="COMPLETED"))
     page = await user.context.new_page()
+    requests = requests_under_way(page)
     held: asyncio.Future[Route] = asyncio.get_running_loop().create_future()
 
     async def hold(route: Route) -> None:
@@ -218,7 +235,8 @@ async def test_a_tab_that_arrives_after_the_data_were_deleted_reports_no_error(u
     dialog = await press(page, "Delete data")
     await dialog.get_by_role("button", name="Delete for good").click()
     await expect(page.get_by_text("The data of this run are deleted.")).to_be_visible()
-    user.errors.clear()  # the console reports the 404 of a read that was under way
+    await eventually(lambda: not requests, "the reads that were under way")
+    user.errors.clear()  # the console reports the 404 of such a read
     await graph.continue_()
     await page.evaluate("async (url) => { await import(url); }", graph.request.url)
     assert user.errors == []
