@@ -273,6 +273,7 @@ async def test_each_example_of_json_schema_is_accessible_and_fits_a_narrow_scree
         assert await page.evaluate("document.documentElement.scrollWidth") == NARROW, name
         assert await accessibility_faults(page) == [], name
     await keep_screenshots(page, "definition-example")
+    await page.close()
     user.errors.clear()  # the console names the 422 of the inputs that are missing
 
 
@@ -300,6 +301,7 @@ async def test_the_messages_of_the_service_stand_at_their_fields(user: User) -> 
     assert await accessibility_faults(page) == []
     await page.get_by_label("code").fill("{")
     await expect(page.locator(".field-error").filter(has_text="Not JSON")).to_be_visible()
+    await page.close()
     user.errors.clear()  # the console names the 422
 
 

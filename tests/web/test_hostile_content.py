@@ -77,6 +77,7 @@ async def test_hostile_content_runs_in_no_other_view(user: User) -> None:
         await page.goto(f"{user.site.url}/ui/{view}".replace("/?", "?"))
         await expect(page.locator("main h1")).to_be_visible()
         await assert_harmless(page, requests)
+    await page.close()
     user.errors[:] = [error for error in user.errors if "status of 4" not in error]
 
 
@@ -115,4 +116,5 @@ async def test_hostile_content_of_a_stored_definition_runs_nowhere(user: User) -
         await page.get_by_role("tab", name=tab).click()
         await expect(page.locator("pre").filter(has_text="<script>hit=1").last).to_be_visible()
         await assert_harmless(page, requests)
+    await page.close()
     user.errors[:] = [error for error in user.errors if "status of 4" not in error]

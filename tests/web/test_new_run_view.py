@@ -114,6 +114,7 @@ async def test_names_values_and_steps_are_completed(user: User) -> None:
     assert (await complete(f'{head}"config": {{"upsc', "}}]}", "upscale_factor")).endswith('{"upscale_factor": }}]}')
     assert (await complete(f'{head}"depends_on": ["', '"]}]}', "draw")).endswith('["draw"]}]}')
     assert (await complete('{"steps": [{"task_type": "', '"}]}', "VIDEO_GENERATION")).endswith('"VIDEO_GENERATION"}]}')
+    await page.close()
     user.errors.clear()  # the console names the 422
 
 

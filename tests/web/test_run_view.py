@@ -93,6 +93,7 @@ async def test_a_broken_image_does_not_hide_a_newer_one(user: User, scripted: Co
     newest = page.get_by_role("region", name="Newest outputs").get_by_role("img", name="Output of again")
     await expect(newest).to_have_js_property("naturalWidth", 64)
     await expect(images.last).to_be_hidden()
+    await page.close()
     user.errors.clear()  # the console names the image
 
 

@@ -328,6 +328,7 @@ async def test_a_filter_that_the_service_refuses_is_explained(user: User) -> Non
     await page.get_by_role("button", name="Clear filters").click()
     await expect(page.get_by_text("There are no runs yet.")).to_be_visible()
     await expect(page.get_by_role("alert")).to_be_hidden()
+    await page.close()
     assert [error for error in user.errors if "422" not in error] == []
     user.errors.clear()
 
