@@ -64,13 +64,14 @@ def test_the_signature_of_a_token_is_checked_once(checks: list[str]) -> None:
 
 def test_a_cached_token_is_refused_once_it_has_expired(monkeypatch: pytest.MonkeyPatch, checks: list[str]) -> None:
     verifier = new_verifier()
+    before = time.time()
     token = new_token(expires_s=120)
+    after = time.time()
     verifier.verify(token)
-    at = time.time()
-    monkeypatch.setattr(time, "time", lambda: at + 60 + LEEWAY_S - 2)
+    monkeypatch.setattr(time, "time", lambda: before + 60 + LEEWAY_S - 2)
     verifier.verify(token)
     assert checks == [token]
-    monkeypatch.setattr(time, "time", lambda: at + 60 + LEEWAY_S + 2)
+    monkeypatch.setattr(time, "time", lambda: after + 60 + LEEWAY_S + 2)
     for _ in range(2):
         with pytest.raises(InvalidToken, match=r"^The token expired at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\. Get a new"):
             verifier.verify(token)

@@ -76,14 +76,19 @@ class SeveralProcesses:
         return re.search(r'^stepwell_breaker_state\{.*state="open"\} 1', metrics, re.MULTILINE) is not None
 
     def statuses(self) -> dict[str, str]:
-        """Return the status of each workflow that was created, as one of the processes sees it."""
-        with _client(self.running[0]) as http:
+        """Return the status of each workflow that was created, as the process that started last sees it."""
+        with _client(self.running[-1]) as http:
             found = http.get(WORKFLOWS, params={"limit": 1000, "include_steps": False}).json()["workflows"]
         return {each["id"]: each["status"] for each in found if each["id"] in self.ids}
 
+    @property
+    def have_ended(self) -> bool:
+        """True if no workflow that was created runs any more."""
+        return set(self.statuses().values()) <= ENDED
+
     def until_completed(self, within_s: float = 240, *, or_failed_with: str | None = None) -> None:
         """Wait until all workflows are COMPLETED, or FAILED with an error message that contains this text."""
-        until(lambda: set(self.statuses().values()) <= ENDED, within_s, self.statuses)
+        until(lambda: self.have_ended, within_s, self.statuses)
         for workflow_id, status in self.statuses().items():
             error = self._error_message(workflow_id)
             is_expected = status == "FAILED" and or_failed_with is not None and or_failed_with in str(error)
