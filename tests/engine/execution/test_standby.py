@@ -35,14 +35,14 @@ class Pair:
 
     def __init__(self, dsn: str, folder: Path, sql: asyncpg.Connection, stack: AsyncExitStack) -> None:
         self._dsn, self._folder, self.sql, self._stack = dsn, folder, sql, stack
-        self.hanging = ScriptedProvider(default=Hang())
+        self.hanging, self.ending = ScriptedProvider(default=Hang()), ScriptedProvider()
         self.idle: Service
         self.busy: Service
         self._busy_stack = AsyncExitStack()
 
     async def start(self, lease_s: float) -> None:
         shared: dict[str, Any] = {"exclusive": False, "lease_s": lease_s, "grace_s": 0.1}
-        idle = running_service(self._dsn, self._folder, providers=[ScriptedProvider()], **shared)
+        idle = running_service(self._dsn, self._folder, providers=[self.ending], **shared)
         self.idle = await self._stack.enter_async_context(idle)
         await self.until(LISTENERS, 1)
         await self.until_it_waits_for_nothing()
@@ -67,8 +67,9 @@ class Pair:
                 await asyncio.sleep(0.005)
 
     async def begun(self) -> str:
+        """Begin a workflow in *busy*. If that stands still for longer than its lease, *idle* has the workflow."""
         created = await self.busy.create(scripted_step("a"))
-        await self.hanging.until_called("a")
+        await eventually(lambda: self.hanging.count("a") + self.ending.count("a") > 0, "the step has begun")
         workflow_id: str = created["id"]
         return workflow_id
 
@@ -104,7 +105,7 @@ async def test_webhooks_that_are_released_are_taken_over_at_once(pair: Pair) -> 
     async with running_sink(responses=[response_of(500)]) as sink:
         created = await pair.busy.create(scripted_step("a"), webhook_url=sink.url())
         await sink.until(1)
-        await pair.until("SELECT tries FROM deliveries", 1)
+        await pair.until("SELECT least(tries, 1) FROM deliveries", 1)  # on a slow machine, *busy* may try it again
         await pair.leave()
         first, second = await sink.until(2)
         assert (first.id, first.body) == (second.id, second.body)
