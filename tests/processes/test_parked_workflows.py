@@ -20,6 +20,7 @@ async def test_an_idle_process_runs_what_a_killed_one_has_parked(dsn: str, tmp_p
         sql = await asyncpg.connect(dsn)
         workflow_id = await sql.fetchval("SELECT id FROM workflows ORDER BY created_at DESC LIMIT 1")
         assert (await idle.until_ended(str(workflow_id)))["status"] == "COMPLETED"
-        # It was started with an owner, waited for admission when it was due, and was admitted.
-        assert await sql.fetchval("SELECT epoch FROM workflows WHERE id = $1", workflow_id) == 3
+        # It was started with an owner, waited for admission when it was due, and was admitted. If the first process
+        # stood still for longer than its lease, the idle one has claimed it, too.
+        assert await sql.fetchval("SELECT epoch FROM workflows WHERE id = $1", workflow_id) >= 3
         await sql.close()
